@@ -132,7 +132,7 @@ Example:
 }
 
 impl Command {
-    /// Whether the command is to fail when there is no cache: `--fail-on-cache-miss`.
+    /// Whether a missing cache is an error: `--fail-on-cache-miss`.
     pub(crate) fn fails_without_cache(&self) -> bool {
         match self {
             Self::Restore(args) | Self::Mount(args) => args.how.fail_on_cache_miss,
@@ -148,8 +148,8 @@ impl CommandLine for Cli {
         &self.global
     }
 
-    /// The daemon is told all it needs by whoever starts it, and completions are made wherever a
-    /// shell is set up.
+    /// The daemon gets all its settings from the process that starts it. Completions are generated
+    /// when a shell starts, in any directory.
     fn reads_config(&self) -> bool {
         match &self.command {
             Command::Daemon(args) => !args.is_run(),

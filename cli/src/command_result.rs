@@ -1,4 +1,4 @@
-//! The end of a command: its exit code, and the report of a failure.
+//! The end of a command: its exit code, and the report of its error.
 
 use std::process::ExitCode;
 
@@ -6,8 +6,8 @@ use crate::failure::{self, describe_failure};
 use crate::global::Global;
 use crate::{exit, json_output, log, output};
 
-/// Reports a failure, if there is one; `soft` means that failures are warnings if a build
-/// can live with.
+/// Reports the error of a command, if any. With `soft`, errors that a build can tolerate become
+/// warnings.
 pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> ExitCode {
     match outcome {
         Ok(code) => {
@@ -18,8 +18,8 @@ pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> E
     }
 }
 
-/// Reports results that could not be written, for example to a full disk: a script must not take
-/// partial is for all of it.
+/// Fails if results could not be written, for example to a full disk: otherwise a script would
+/// treat truncated output as complete.
 fn code_of_output(code: u8) -> u8 {
     match output::write_failure() {
         None => code,
@@ -51,7 +51,7 @@ pub(crate) fn fail(error: &anyhow::Error, soft: bool) -> ExitCode {
     ExitCode::from(failure.code)
 }
 
-/// Reports arguments that are wrong; or prints the help or the version that they ask for.
+/// Reports invalid arguments, or prints the requested help or version.
 pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
@@ -59,7 +59,7 @@ pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
     let failure = failure::of_arguments(error);
     match log::is_json() {
         true => output::log_text(&failure.lines.join("\n")),
-        // In colour, on a terminal.
+        // clap prints in colour on a terminal.
         false => drop(error.print()),
     }
     json_output::print_failure(&failure);

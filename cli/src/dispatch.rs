@@ -1,4 +1,4 @@
-//! From the parsed command line to the command that runs.
+//! Dispatches the parsed command line to a command.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::config::LoadedConfig;
 use crate::global::OutputFormat;
 use crate::output;
 
-/// Runs the command; everything it has to say has been said when it returns.
+/// Runs the command, and prints all of its output.
 pub(crate) fn run_command(cli: Cli, config: &LoadedConfig) -> ExitCode {
     let global = cli.global;
     let uses_remote = matches!(

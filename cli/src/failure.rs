@@ -1,4 +1,4 @@
-//! The message and the exit code of an error.
+//! Converts errors to messages and exit codes.
 
 use std::time::Duration;
 
@@ -11,27 +11,27 @@ use crate::hints::word_hint;
 use crate::keys::KeyError;
 use crate::{exit, text};
 
-/// An error, in the words for people and for scripts.
+/// A failed command or operation, for users and for scripts.
 #[derive(Debug)]
 pub(crate) struct CommandFailure {
-    /// The message, on one line.
+    /// The error, on one line.
     pub(crate) message: String,
-    /// Advice.
+    /// The fix.
     pub(crate) hint: Option<String>,
-    /// The exit code; success when the error was turned into a warning.
+    /// The exit code; 0 if the error was reduced to a warning.
     pub(crate) code: u8,
-    /// The sort of error, as JSON has it.
+    /// The kind of error, as in the JSON output.
     pub(crate) kind: &'static str,
-    /// The lines to print; none for an interruption, which is reported once for all caches.
+    /// The lines to print; empty for an interruption, which is reported once for all operations.
     pub(crate) lines: Vec<String>,
-    /// How long it took until it failed.
+    /// Duration of the operation.
     pub(crate) elapsed: Duration,
-    /// Traffic with the remote until the failure.
+    /// Requests and bytes of the operation.
     pub(crate) traffic: RemoteTraffic,
 }
 
 impl CommandFailure {
-    /// The same, of something that took this long and cost this.
+    /// Adds the duration and the traffic of the operation.
     pub(crate) fn after(self, elapsed: Duration, traffic: RemoteTraffic) -> Self {
         Self {
             elapsed,
@@ -53,8 +53,8 @@ impl CommandFailure {
     }
 }
 
-/// Classifies an error; `soft` means that the command reduces failures to warnings that a build can
-/// live with, and nobody asked for strictness.
+/// Describes an error. With `soft`, errors that a build can tolerate become warnings, unless the
+/// options are strict.
 pub(crate) fn describe_failure(error: &anyhow::Error, soft: bool) -> CommandFailure {
     if let Some(error) = error.downcast_ref::<KeyError>() {
         return usage_failure_at(error.to_string(), &error.pointer(), error.hint());
@@ -95,7 +95,7 @@ pub(crate) fn describe_failure(error: &anyhow::Error, soft: bool) -> CommandFail
     }
 }
 
-/// A key, or another thing that was named, that is not there: exit code 3.
+/// A key or another named thing does not exist: exit code 3.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct NotFound {
@@ -103,7 +103,7 @@ pub(crate) struct NotFound {
     hint: Option<String>,
 }
 
-/// The error of something that is not there; never turned into a warning.
+/// The error for something that does not exist; never reduced to a warning.
 pub(crate) fn not_found_error(message: impl Into<String>, hint: Option<&str>) -> anyhow::Error {
     NotFound {
         message: message.into(),
@@ -112,7 +112,7 @@ pub(crate) fn not_found_error(message: impl Into<String>, hint: Option<&str>) ->
     .into()
 }
 
-/// Classifies arguments that cannot be parsed.
+/// Describes arguments that cannot be parsed.
 pub(crate) fn of_arguments(error: &clap::Error) -> CommandFailure {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n").map(|it| it.trim_end().to_owned());
@@ -130,7 +130,7 @@ pub(crate) fn of_arguments(error: &clap::Error) -> CommandFailure {
     CommandFailure::new(exit::USAGE, "usage", message, Some(hint))
 }
 
-/// Wrong usage with a place to point at.
+/// A usage error with a line that points at its position.
 fn usage_failure_at(message: String, pointer: &str, hint: String) -> CommandFailure {
     let mut lines = vec![format!("error: {message}"), String::new()];
     lines.extend(pointer.split('\n').map(str::to_owned));

@@ -1,4 +1,4 @@
-//! The options of every command.
+//! The global options.
 
 mod remote;
 mod units;
@@ -76,7 +76,7 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// The CI systems that get outputs, according to the options and this environment.
+    /// The outputs to write, by the options and the given environment.
     pub(crate) fn told(&self, env: impl Fn(&str) -> Option<String>) -> Outputs {
         Outputs::find(&self.outputs, self.format == OutputFormat::Json, env)
     }

@@ -41,8 +41,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// The template of the root command's help. Clap can group options but not commands, so that the
-/// list of commands is a part of the template.
+/// The template of the root command's help. clap can group options but not commands, so the list of
+/// commands is a part of the template.
 pub(crate) fn grouped_template<C: Subcommand>() -> String {
     let commands = C::augment_subcommands(Command::new("cachefs"));
     let styles = Styles::styled();
@@ -63,15 +63,15 @@ pub(crate) fn grouped_template<C: Subcommand>() -> String {
     template + &format!("\n{header}Options of all commands:{header:#}\n{{options}}{{after-help}}")
 }
 
-/// Applies [`arrange_option`] to a command and those below it.
+/// Applies [`arrange_option`] to a command and its subcommands.
 pub(crate) fn arrange_options(command: Command) -> Command {
     command
         .mut_args(arrange_option)
         .mut_subcommands(arrange_options)
 }
 
-/// Leaves the values of variables out of help, which is the same in every environment, and the
-/// options of the remote out of short help: `cachefs help remote` prints them.
+/// Hides the values of environment variables, so that help is the same in every environment. Hides
+/// the options of the remote in short help; `cachefs help remote` prints them.
 pub(crate) fn arrange_option(arg: Arg) -> Arg {
     let is_detail = arg.get_help_heading() == Some(REMOTE_HEADING) && arg.get_id() != "remote";
     let hidden = arg.is_hide_short_help_set() || is_detail;

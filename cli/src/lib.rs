@@ -1,12 +1,12 @@
-//! All of the `cachefs` command but its `main`.
+//! The `cachefs` command, except for its `main`.
 //!
-//! `commands` has a file for each command. They stand on the rooms below them: `caches` restores
-//! and saves one cache or several, `config` reads cachefs.toml, `keys` expands templates, `ci`
-//! knows CI systems, `outputs` reports to them, `explain` finds the reason of a miss, `detect`
-//! finds the caches of tools. `global` has the options of every command. `integrations` has the
-//! services that other systems call; each is a cargo feature.
+//! `commands` has a module for each command. They use the modules below them: `caches` restores and
+//! saves caches, `config` reads `cachefs.toml`, `keys` expands templates, `ci` detects CI systems,
+//! `outputs` reports to them, `explain` explains misses, `detect` finds the caches of tools.
+//! `global` has the global options. `integrations` has the services for other systems; each is a
+//! cargo feature.
 
-// Items that only integrations use are unused without them.
+// Without integrations, some functions of these modules are unused.
 #![cfg_attr(
     not(all(
         feature = "csi",
@@ -41,7 +41,7 @@ mod output;
 mod output_file;
 mod outputs;
 mod progress;
-// The pages have the commands of every feature.
+// The reference documents the commands of every feature.
 #[cfg(test)]
 #[cfg(all(
     feature = "csi",
@@ -59,7 +59,7 @@ use std::process::ExitCode;
 
 use args::Cli;
 
-/// Runs the command that the arguments and the environment of this process ask for.
+/// Runs the command given by the arguments and the environment of this process.
 pub fn run() -> ExitCode {
     #[cfg(feature = "harness")]
     if let Some(plan) = integrations::harness::plugin_plan() {

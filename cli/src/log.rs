@@ -1,4 +1,4 @@
-//! Lines on standard error: for people, as JSON, or as annotations of a CI system.
+//! Prints lines on standard error: as text, as JSON, or as annotations of a CI system.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -23,7 +23,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// How this process prints lines.
+/// The format of lines in this process.
 #[derive(Debug, Clone, Copy, Default)]
 struct Style {
     format: LogFormat,
@@ -32,7 +32,7 @@ struct Style {
 
 static STYLE: OnceLock<Style> = OnceLock::new();
 
-/// Says how lines are to look; the first call counts.
+/// Sets the format of lines; only the first call has an effect.
 pub(crate) fn configure_log(format: LogFormat, annotations: Annotations) {
     let _ = STYLE.set(Style {
         format,
@@ -40,9 +40,9 @@ pub(crate) fn configure_log(format: LogFormat, annotations: Annotations) {
     });
 }
 
-/// Prints a message of a command, which may have several lines.
+/// Prints a message of one or more lines.
 ///
-/// A closed standard error is no reason to fail.
+/// Errors are ignored: a closed standard error must not fail the command.
 pub(crate) fn log_text(text: &str) {
     let style = STYLE.get().copied().unwrap_or_default();
     let _ = writeln!(std::io::stderr().lock(), "{}", style.render(text));
@@ -55,13 +55,13 @@ pub(crate) fn is_json() -> bool {
         .is_some_and(|style| style.format == LogFormat::Json)
 }
 
-/// Text for people in which nothing is a command to a terminal or to the CI system of this job.
+/// Escapes text so that neither a terminal nor the job's CI system executes any part of it.
 pub(crate) fn escape_controls(text: &str) -> String {
     let style = STYLE.get().copied().unwrap_or_default();
     style.annotations.harmless(text)
 }
 
-/// Prints a line as it is.
+/// Prints a line without escaping.
 pub(crate) fn print_raw(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
@@ -87,7 +87,7 @@ impl Style {
     }
 }
 
-/// Messages of one or more lines: those that are indented belong to the one before.
+/// Splits text into messages: an indented line belongs to the message before it.
 fn split_messages(text: &str) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for line in text.split('\n') {
@@ -136,7 +136,7 @@ impl From<AnnotationLevel> for &'static str {
 
 fn log_object(level: &str, message: &str, fields: Map<String, Value>) -> String {
     let mut time = String::new();
-    // A String takes whatever is written to it.
+    // Writing to a `String` cannot fail.
     let _ = SystemTime.format_time(&mut Writer::new(&mut time));
     let mut object = Map::new();
     object.insert("time".to_owned(), time.into());
@@ -146,7 +146,7 @@ fn log_object(level: &str, message: &str, fields: Map<String, Value>) -> String 
     Value::Object(object).to_string()
 }
 
-/// Writes the library's log as JSON, in the same form.
+/// Writes the library's log as JSON, in the same format.
 pub(crate) struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines

@@ -1,4 +1,4 @@
-//! Who and where this process is, for refs.
+//! The identity of this process and its machine, as recorded in refs.
 
 use cachefs_store::refs::{Creator, Platform};
 use cachefs_store::stack::Owner;
@@ -20,8 +20,8 @@ pub(crate) fn current_creator() -> Creator {
     .printable()
 }
 
-/// The user who called this command through `sudo`, if it runs as root: directories that it makes
-/// in passing are theirs.
+/// The user who runs this command through `sudo`. New parent directories belong to that user, not
+/// to root.
 pub(crate) fn sudo_caller() -> Option<Owner> {
     let id = |name| std::env::var(name).ok()?.parse().ok();
     let (uid, gid) = (id("SUDO_UID")?, id("SUDO_GID")?);
@@ -30,14 +30,14 @@ pub(crate) fn sudo_caller() -> Option<Owner> {
         .then_some(Owner { uid, gid })
 }
 
-/// Whether this process belongs to a job of a CI system.
+/// Whether this process is part of a CI job.
 pub(crate) fn is_ci() -> bool {
     let environment = ci::process_environment();
     let is_set = |ci: &String| !matches!(&**ci, "" | "0" | "false");
     environment.get("CI").is_some_and(is_set) || Ci::new(&environment).system().is_some()
 }
 
-/// Properties of this machine that caches may depend on.
+/// The platform of this machine, which cached files may depend on.
 pub(crate) fn current_platform() -> Platform {
     let musl = std::fs::read_dir("/lib").is_ok_and(|lib| {
         lib.flatten()

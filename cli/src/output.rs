@@ -1,4 +1,4 @@
-//! Output: results go to stdout, everything else to stderr.
+//! Prints results to standard output, and everything else to standard error.
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -11,10 +11,10 @@ use crate::json_output;
 use crate::log::{self, LogFormat};
 use crate::outputs::annotate::Annotations;
 
-/// The message for an operation that a signal ended.
+/// The message after a signal interrupted the work.
 pub(crate) const INTERRUPTED: &str = "interrupted: run the command again to continue";
 
-/// Says how to print, from arguments that could not be parsed.
+/// Configures the output from arguments that could not be parsed.
 pub(crate) fn configure_unparsed(arguments: &[OsString]) {
     let is_json = |option: &str, variable: &str| match json_output::find_option(arguments, option) {
         Some(format) => format == "json",
@@ -48,7 +48,7 @@ pub(crate) fn start_log(global: &Global) {
         .with_writer(std::io::stderr)
         .with_ansi(colour)
         .with_target(false)
-        // It would report a full disk under `daemon.log` there as well, and panic.
+        // Otherwise it would print an error for a full disk to `daemon.log`, and panic.
         .log_internal_errors(false);
     match global.log_format {
         LogFormat::Text => log.init(),
@@ -65,14 +65,14 @@ pub(crate) use crate::text::{
 
 pub(crate) use crate::json_output::print_object as print_json;
 
-/// Prints lines of results, in which nothing is a command to a terminal or a CI system.
+/// Prints lines of results, escaped for terminals and CI systems.
 pub(crate) fn print_text(text: &str) {
     if !json_output::keep_line(text) {
         write_stdout(&format!("{}\n", log::escape_controls(text)));
     }
 }
 
-/// Requests by kind, for JSON.
+/// Numbers of requests by kind, for JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct RequestCounts {
     get: u64,

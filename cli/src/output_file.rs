@@ -1,8 +1,9 @@
-//! Files that the user names for output.
+//! Output files named by the user.
 //!
-//! A regular file gets its new content at once: it is written beside and renamed, through links, so
-//! a failure leaves the old content and a reader never sees half of the new one. Everything else is
-//! only written to: a device, a pipe or `/dev/stdout` must not be replaced by a file.
+//! A regular file is replaced atomically: we write a temporary file next to it and rename that,
+//! following links. So a failure keeps the old content, and a reader never sees partial content.
+//! All other targets are only written to: a device, a pipe or `/dev/stdout` must not be replaced by
+//! a file.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal as _, Seek as _, Write as _};
@@ -17,18 +18,18 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use tempfile::NamedTempFile;
 
-/// The file that a name refers to.
+/// The target of a file name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NamedTarget {
-    /// An open descriptor of this process, as `/dev/stdout` and `/dev/fd/3` name them.
+    /// An open descriptor of this process, for example from `/dev/stdout` or `/dev/fd/3`.
     Descriptor(i32),
     /// A device, a pipe or a socket.
     Special(PathBuf),
-    /// A regular file, or nothing yet; without links.
+    /// A regular file or a missing one, with links resolved.
     Regular(PathBuf),
 }
 
-/// An output that is being written.
+/// An output file that is being written.
 #[derive(Debug)]
 pub(crate) struct NamedFile {
     to: To,
@@ -45,24 +46,24 @@ enum To {
 struct Staged {
     content: NamedContent,
     target: PathBuf,
-    /// The file that is there already.
+    /// Metadata of the existing file, if any.
     old: Option<Metadata>,
 }
 
 #[derive(Debug)]
 enum NamedContent {
-    /// Beside the target.
+    /// A temporary file in the target's directory.
     Beside(NamedTempFile),
-    /// Elsewhere, to be copied: the target's directory takes no new files, or it has other names.
+    /// A temporary file elsewhere, to be copied: we cannot create files in the target's directory.
     Elsewhere(File),
 }
 
 impl NamedTarget {
-    /// Resolves a name.
+    /// Determines the target of a file name.
     ///
     /// # Errors
     ///
-    /// When it cannot be looked at, or is a directory.
+    /// If it cannot be examined, or is a directory.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         if let Some(descriptor) = descriptor_of(path) {
             return Ok(Self::Descriptor(descriptor));
@@ -76,18 +77,18 @@ impl NamedTarget {
         }
     }
 
-    /// Whether it is only written to, so that its name says nothing about its content.
+    /// Whether it is a stream, so that the name's extension has no meaning.
     pub(crate) fn is_stream(&self) -> bool {
         !matches!(self, Self::Regular(_))
     }
 }
 
 impl NamedFile {
-    /// Opens a target for new content; waits for the reader of a named pipe.
+    /// Opens a target for new content. For a named pipe, waits for a reader.
     ///
     /// # Errors
     ///
-    /// When it cannot be written to.
+    /// If it cannot be written to.
     pub(crate) fn create(target: NamedTarget) -> io::Result<Self> {
         let to = match target {
             NamedTarget::Descriptor(number) => To::Stream(duplicate_descriptor(number)?),
@@ -97,11 +98,11 @@ impl NamedFile {
         Ok(Self { to })
     }
 
-    /// A handle to write with.
+    /// A handle to write to.
     ///
     /// # Errors
     ///
-    /// When no more files can be open.
+    /// If the process has too many open files.
     pub(crate) fn writer(&self) -> io::Result<File> {
         match &self.to {
             To::Stream(file) => file.try_clone(),
@@ -113,11 +114,11 @@ impl NamedFile {
         matches!(&self.to, To::Stream(file) if file.is_terminal())
     }
 
-    /// Puts the content where it belongs. Without this a regular file stays as it was.
+    /// Moves the content to the target. Without this call, a regular file keeps its old content.
     ///
     /// # Errors
     ///
-    /// When the file cannot be replaced or written to.
+    /// If the file cannot be replaced or written to.
     pub(crate) fn commit(self) -> io::Result<()> {
         match self.to {
             To::Stream(_) => Ok(()),
@@ -133,14 +134,14 @@ impl Staged {
         let beside = tempfile::Builder::new()
             .prefix(".cachefs-")
             .suffix(".part")
-            // The umask applies, as to every new file.
+            // The umask applies, as for every new file.
             .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(directory);
         let content = match beside {
             Ok(file) => NamedContent::Beside(file),
             Err(_) if old.is_some() => NamedContent::Elsewhere(tempfile::tempfile()?),
             Err(error) => {
-                // The system's own words where there is no such directory.
+                // If the directory does not exist, return that error instead.
                 fs::metadata(directory)?;
                 return Err(error);
             }
@@ -172,7 +173,7 @@ impl Staged {
             {
                 match file.persist(&target) {
                     Ok(_) => Ok(()),
-                    // A file that is mounted into a container cannot be replaced.
+                    // A bind-mounted file, for example in a container, cannot be replaced.
                     Err(failed) if old.is_some() => copy_into(failed.file.into_file(), &target),
                     Err(failed) => Err(failed.error),
                 }
@@ -183,7 +184,7 @@ impl Staged {
     }
 }
 
-/// Gives a file the owner and permissions of the one that it replaces; false if that cannot be.
+/// Copies the owner and permissions of the replaced file; returns false if that fails.
 fn copy_attributes(file: &File, old: Option<&Metadata>) -> bool {
     let Some(old) = old else { return true };
     let Ok(own) = file.metadata() else {
@@ -200,14 +201,14 @@ fn copy_into(mut from: File, to: &Path) -> io::Result<()> {
     io::copy(&mut from, &mut to).map(drop)
 }
 
-/// The descriptor of this process that a path leads to, through links such as `/dev/stdout`.
+/// The descriptor of this process that a path refers to, through links such as `/dev/stdout`.
 fn descriptor_of(path: &Path) -> Option<i32> {
     const MAX_LINKS: usize = 40;
     let own = real_path(Path::new("/proc/self"));
     let mut path = std::path::absolute(path).ok()?;
     for _ in 0..MAX_LINKS {
         let name = path.file_name()?.to_owned();
-        // Only the last name may be one of the links that the kernel resolves by itself.
+        // Only the last component may be one of the kernel's magic links.
         let parent = real_path(path.parent()?);
         let inside = parent.strip_prefix(&own).ok();
         if inside.is_some_and(|inside| inside.ends_with("fd")) {
@@ -218,7 +219,7 @@ fn descriptor_of(path: &Path) -> Option<i32> {
     None
 }
 
-/// The same open file under another number, which keeps its position and flags.
+/// Duplicates a descriptor; both share their position and flags.
 fn duplicate_descriptor(number: i32) -> io::Result<File> {
     let owned = match number {
         1 => {
@@ -230,7 +231,7 @@ fn duplicate_descriptor(number: i32) -> io::Result<File> {
             let this = pidfd_open(getpid(), PidfdFlags::empty());
             match this.and_then(|this| pidfd_getfd(this, number, PidfdGetfdFlags::empty())) {
                 Ok(owned) => owned,
-                // The container does not allow it.
+                // A container's seccomp policy may forbid `pidfd_getfd`.
                 Err(_) => {
                     let path = format!("/proc/self/fd/{number}");
                     return OpenOptions::new().append(true).open(path);
@@ -241,7 +242,7 @@ fn duplicate_descriptor(number: i32) -> io::Result<File> {
     Ok(File::from(owned))
 }
 
-/// Appends to a file that other steps write to as well, with one write.
+/// Appends with a single write, because other steps write to the file as well.
 pub(crate) fn append_text(path: &Path, text: &str) -> io::Result<()> {
     let mut file = match descriptor_of(path) {
         Some(number) => duplicate_descriptor(number)?,
@@ -254,10 +255,10 @@ pub(crate) fn append_text(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// The time that a report waits for somebody to read the pipe that it goes to.
+/// Maximum time to wait for a reader of a pipe.
 const PIPE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Opens a device or a pipe for a report, which must not hold up the build if nobody reads it.
+/// Opens a device or a pipe for a report, but does not block the build if nobody reads it.
 fn open_soon(path: &Path, patience: Duration) -> io::Result<File> {
     let started = Instant::now();
     loop {
@@ -279,7 +280,7 @@ fn open_soon(path: &Path, patience: Duration) -> io::Result<File> {
     }
 }
 
-/// Writes to a pipe that does not block, as long as its reader goes on reading.
+/// Writes to a non-blocking pipe, as long as its reader makes progress.
 fn write_soon(mut file: File, mut text: &[u8], patience: Duration) -> io::Result<()> {
     let mut since = Instant::now();
     while !text.is_empty() {
@@ -298,8 +299,8 @@ fn write_soon(mut file: File, mut text: &[u8], patience: Duration) -> io::Result
     Ok(())
 }
 
-/// Replaces the content of a file; its directories are made. A pipe that nobody reads from is given
-/// up after some seconds.
+/// Replaces the content of a file; creates its parent directories. Gives up on a pipe without a
+/// reader after a few seconds.
 pub(crate) fn replace_text(path: &Path, text: &str) -> io::Result<()> {
     let target = NamedTarget::of(path)?;
     if let NamedTarget::Regular(path) = &target
@@ -316,7 +317,7 @@ pub(crate) fn replace_text(path: &Path, text: &str) -> io::Result<()> {
     file.commit()
 }
 
-/// The text of a regular file; empty for everything else, which may have no end.
+/// Reads a regular file; returns an empty string for anything else, which may be endless.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     match NamedTarget::of(path)? {
         NamedTarget::Regular(path) => match fs::read_to_string(path) {
@@ -447,7 +448,7 @@ mod tests {
         .unwrap();
         let error = open_soon(&pipe, Duration::ZERO).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        // More than a pipe holds: its reader takes all of it.
+        // More than the buffer of a pipe.
         let text = "x".repeat(200_000);
         let read = std::thread::scope(|scope| {
             let reader = scope.spawn(|| fs::read_to_string(&pipe));

@@ -1,4 +1,4 @@
-//! Progress: bars on a terminal, a line now and then elsewhere; and the signals that end the work.
+//! Progress: bars on a terminal, periodic lines elsewhere. Also handles signals that stop the work.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use crate::{exit, json_output, output};
 
-/// The signals that ask the work to stop.
+/// The signals that stop the work.
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
-/// How long the work may take to stop. A request to a server that hangs never would.
+/// Maximum time for the work to stop. A request to a server that hangs would never end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Without a terminal, a line is printed this often.
+/// Interval of progress lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Shows how far a command is, from its start until it is dropped.
+/// Displays the progress of a command until dropped.
 pub(crate) struct Display {
     handle: ProgressHandle,
-    /// Listens to signals, unless someone else does.
+    /// Our signal handler; `None` if the caller handles signals.
     signals: Option<SignalsHandle>,
     actions: Vec<SigId>,
 }
 
-/// A [`Display`], for threads that may outlive the command's patience with them.
+/// A handle to a [`Display`], for threads that may outlive the command's deadline.
 #[derive(Clone)]
 pub(crate) struct ProgressHandle(Arc<ProgressShared>);
 
-/// State that the display shares with everything that reports to it.
+/// State shared by the display and its handles.
 struct ProgressShared {
     verb: &'static str,
     bar: Option<ProgressBar>,
@@ -46,18 +46,18 @@ struct ProgressShared {
     printed: Mutex<Instant>,
     /// Set by a signal.
     stop: Arc<AtomicBool>,
-    /// Set when the time for the whole is over.
+    /// Set when the deadline has passed.
     late: AtomicBool,
-    /// Set when some piece of work knows how much it has to do.
+    /// Set when some job knows its total amount of work.
     busy: AtomicBool,
 }
 
 impl Display {
-    /// Starts; `verb` names the operation, such as `saving`.
+    /// Starts the display; `verb` describes the work, for example `saving`.
     ///
-    /// From now on SIGINT, SIGTERM and SIGHUP ask the work to stop. A second one ends the process,
-    /// as does the first when the work does not stop soon: unfinished work at any moment is
-    /// never visible.
+    /// From now on SIGINT, SIGTERM and SIGHUP request the work to stop. A second signal ends the
+    /// process, and so does the first one if the work does not stop soon. Both are safe, because
+    /// partial results are never visible.
     pub(crate) fn start(verb: &'static str) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut actions = Vec::new();
@@ -101,8 +101,8 @@ impl Display {
         })
     }
 
-    /// Starts for one of several pieces of work of a server, which has signals of its own: lines
-    /// only, and nothing asks the work to stop.
+    /// Starts the display for one of several operations of a server, which handles signals itself.
+    /// Prints only lines, and nothing requests the work to stop.
     pub(crate) fn of_server(verb: &'static str) -> Self {
         Self {
             handle: ProgressHandle(Arc::new(ProgressShared::new(verb, None, Arc::default()))),
@@ -111,8 +111,8 @@ impl Display {
         }
     }
 
-    /// Ends, and leaves the signals to whoever else listens: they no longer end the process, and
-    /// it goes on.
+    /// Ends the display and leaves signals to other handlers: they no longer end the process, which
+    /// continues.
     pub(crate) fn release(mut self) {
         if let Some(signals) = self.signals.take() {
             signals.close();
@@ -122,19 +122,19 @@ impl Display {
         }
     }
 
-    /// One piece of the work, to be shown as part of the whole.
+    /// Adds a job, which is displayed as part of the whole.
     pub(crate) fn job(&self) -> ProgressJob {
         self.handle.job()
     }
 
-    /// For threads of the work.
+    /// A handle for worker threads.
     pub(crate) fn handle(&self) -> ProgressHandle {
         self.handle.clone()
     }
 }
 
 impl ProgressHandle {
-    /// One piece of the work, to be shown as part of the whole.
+    /// Adds a job, which is displayed as part of the whole.
     pub(crate) fn job(&self) -> ProgressJob {
         ProgressJob {
             display: Arc::clone(&self.0),
@@ -143,22 +143,22 @@ impl ProgressHandle {
         }
     }
 
-    /// Asks all pieces of the work to stop because their time is over.
+    /// Requests all jobs to stop because the deadline has passed.
     pub(crate) fn too_late(&self) {
         self.0.late.store(true, Relaxed);
     }
 
-    /// Whether the time is over.
+    /// Whether the deadline has passed.
     pub(crate) fn is_late(&self) -> bool {
         self.0.late.load(Relaxed)
     }
 
-    /// Whether any piece of the work has got to the files: a restore that copies, or a save.
+    /// Whether any job has started on files: a restore that copies, or a save.
     pub(crate) fn is_busy(&self) -> bool {
         self.0.busy.load(Relaxed)
     }
 
-    /// Prints lines for people, together and without harm to the bar.
+    /// Prints lines for the user, without interleaving them with the progress bar.
     pub(crate) fn say(&self, lines: &[String]) {
         if lines.is_empty() {
             return;
@@ -235,7 +235,7 @@ impl Drop for Display {
     }
 }
 
-/// One of the pieces of work that a [`Display`] shows as one.
+/// A job of a [`Display`], which displays the sum of all jobs.
 pub(crate) struct ProgressJob {
     display: Arc<ProgressShared>,
     files: AtomicU64,
@@ -244,7 +244,7 @@ pub(crate) struct ProgressJob {
 
 impl Progress for ProgressJob {
     fn total(&self, files: u64, bytes: u64) {
-        // A piece may count itself anew; the display shows the sum of all.
+        // A job may reset its counters; the display has the sum of all jobs.
         let display = &self.display;
         display.busy.store(true, Relaxed);
         replace_part(&display.total_files, &self.files, files);
@@ -270,7 +270,7 @@ impl Progress for ProgressJob {
     }
 }
 
-/// Sets a part of a sum, and the sum with it.
+/// Replaces one part of a sum, and updates the sum.
 fn replace_part(sum: &AtomicU64, part: &AtomicU64, value: u64) {
     let before = part.swap(value, Relaxed);
     sum.fetch_add(value.wrapping_sub(before), Relaxed);

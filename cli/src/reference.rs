@@ -11,13 +11,13 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _};
 use crate::args::Cli;
 use crate::exit;
 
-/// The width of Markdown in this project.
+/// The line width of Markdown in this project.
 const WIDTH: usize = 100;
-/// The lines between which a page is generated.
+/// The markers around the generated part of a page.
 const START: &str = "<!-- generated from the command line by cli/src/reference.rs; do not edit -->";
 const END: &str = "<!-- end of the generated part -->";
 
-/// The command line with all names and options filled in.
+/// The command line with the global options and full names propagated.
 fn command_line() -> Command {
     let mut command = Cli::command();
     command.build();
@@ -48,7 +48,7 @@ fn check_page(name: &str, text: &str) {
     );
 }
 
-/// Text of help as Markdown: characters that would be markup are escaped outside of code.
+/// Converts help text to Markdown: escapes markup characters outside of code.
 fn markdown(help: &str) -> String {
     let mut text = String::new();
     for (number, part) in help.split('`').enumerate() {
@@ -68,7 +68,7 @@ fn markdown(help: &str) -> String {
     text
 }
 
-/// Fills lines up to [`WIDTH`], those after the first one indented.
+/// Wraps text at [`WIDTH`]; lines after the first one are indented.
 fn wrap(text: &str, indent: &str) -> String {
     let mut wrapped = String::new();
     let mut width = 0;
@@ -87,7 +87,7 @@ fn wrap(text: &str, indent: &str) -> String {
     wrapped
 }
 
-/// The name of an argument as it is typed: `--mode <MODE>`, `-v, --verbose`, `<PATH>`.
+/// The syntax of an argument: `--mode <MODE>`, `-v, --verbose`, `<PATH>`.
 fn typed(arg: &Arg) -> String {
     let values = || {
         let names = arg.get_value_names().unwrap_or_default();
@@ -109,7 +109,7 @@ fn typed(arg: &Arg) -> String {
     }
 }
 
-/// An item of a list about an argument: its help, its values, its default and its variable.
+/// A list item for an argument: its help, values, default and environment variable.
 fn item(arg: &Arg) -> String {
     let help = arg.get_long_help().or(arg.get_help()).unwrap_or_default();
     let mut text = markdown(&help.to_string());
@@ -135,12 +135,12 @@ fn item(arg: &Arg) -> String {
     if let Some(variable) = arg.get_env() {
         write!(text, " Variable: `{}`.", variable.to_string_lossy()).unwrap();
     }
-    // A dash that comes to stand at the start of a line would begin a list.
+    // Otherwise a dash that is wrapped to the start of a line would begin a list.
     let text = text.replace(" - ", " \\- ");
     wrap(&format!("- `{}`: {text}", typed(arg)), "  ")
 }
 
-/// The arguments of a command that a reader may use; those of every command only for `is_global`.
+/// The visible arguments of a command; `is_global` selects the global ones instead.
 fn arguments(command: &Command, is_global: bool) -> Vec<String> {
     let arguments = command.get_arguments().filter(|arg| {
         arg.is_global_set() == is_global
@@ -153,7 +153,7 @@ fn arguments(command: &Command, is_global: bool) -> Vec<String> {
     arguments.map(item).collect()
 }
 
-/// A command and those below it, without the ones that only print help.
+/// A command and its subcommands, without those that only print help.
 fn commands(command: &Command) -> Vec<&Command> {
     let below = command
         .get_subcommands()
@@ -163,7 +163,7 @@ fn commands(command: &Command) -> Vec<&Command> {
         .collect()
 }
 
-/// The section about a command; `seen` has the arguments of earlier sections, by their titles.
+/// The section of a command; `seen` has the arguments of earlier sections with their titles.
 fn section(command: &Command, seen: &mut Vec<(String, Vec<String>)>) -> String {
     let title = command
         .get_bin_name()

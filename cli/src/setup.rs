@@ -1,4 +1,4 @@
-//! From the command line to the types of the library.
+//! Converts the command line to arguments of the library.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use crate::ci::{self, Ci, Scopes};
 use crate::global::Global;
 use crate::keys;
 
-/// The store directory of root.
+/// Default store directory of root.
 const ROOTS_STORE: &str = "/var/lib/cachefs";
 
-/// Whether root is somebody who may write where root does. In a user namespace of an ordinary user
-/// (`unshare -Ur`) it is that user with another number, whose caches are at home.
+/// Whether this process is root of the machine. In a user namespace of an ordinary user (`unshare
+/// -Ur`) it has UID 0 but only that user's permissions, so its caches are in the home directory.
 fn is_machines_root() -> bool {
     let may_write = |path: &str| {
         let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
@@ -31,7 +31,7 @@ fn is_machines_root() -> bool {
     in_initial_user_namespace() || may_write(ROOTS_STORE) || may_write("/var/lib")
 }
 
-/// The store directory that the options name.
+/// The store directory selected by the options.
 pub(crate) fn store_path(global: &Global) -> anyhow::Result<PathBuf> {
     if let Some(store) = &global.store {
         return Ok(std::path::absolute(store)?);
@@ -61,7 +61,7 @@ pub(crate) fn open_store(global: &Global) -> anyhow::Result<StoreDir> {
     })
 }
 
-/// The grant of the share that the options name.
+/// The grant of the share selected by the options; `None` without one.
 fn share_grant(global: &Global) -> anyhow::Result<Option<ClientGrant>> {
     if global.daemon.is_none() {
         return Ok(None);
@@ -71,8 +71,8 @@ fn share_grant(global: &Global) -> anyhow::Result<Option<ClientGrant>> {
     ))
 }
 
-/// The remote that the options name; that of the share, or a directory in the store, when they name
-/// none.
+/// The remote selected by the options; without one, that of the share, or else a directory in the
+/// store.
 pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> anyhow::Result<RemoteSpec> {
     if global.remote.remote.is_none()
         && let Some(allowed) = share_grant(global)?
@@ -84,15 +84,15 @@ pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> anyhow::Result<R
         None => store.embedded_remote()?,
     };
     let spec = global.remote.spec(url, std::env::vars_os().collect());
-    // Before anything else: an address is printed, and written to the store.
+    // Check first, because the URL is printed and written to the store.
     spec.check_no_secrets().map_err(cachefs::Error::from)?;
     Ok(spec)
 }
 
-/// The remote to save to.
+/// The remote for saves.
 ///
-/// That of a share may be a directory of the host. Where it is not to be seen, a save would make
-/// another one that nobody ever looks into.
+/// The remote of a share may be a directory of the host. If that is not visible here, a save would
+/// create a new directory that no restore ever reads.
 pub(crate) fn remote_to_save_to(global: &Global, store: &StoreDir) -> anyhow::Result<RemoteSpec> {
     let spec = remote_spec(global, store)?;
     let is_elsewhere = global.daemon.is_some()
@@ -114,7 +114,7 @@ pub(crate) fn remote_to_save_to(global: &Global, store: &StoreDir) -> anyhow::Re
     Ok(spec)
 }
 
-/// Opens the remote in this process, with a runtime to run its requests.
+/// Opens the remote in this process, with a runtime for its requests.
 pub(crate) fn connect_remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemote)> {
     let store = open_store(global)?;
     let open = open_remote(
@@ -128,13 +128,13 @@ pub(crate) fn connect_remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, O
     ))
 }
 
-/// The scope that the options name, else that of the build.
+/// The scope selected by the options, or else that of the build.
 pub(crate) fn own_scope(global: &Global) -> anyhow::Result<Scope> {
     Ok(lookup_scopes(global)?.own)
 }
 
-/// The scopes to look in: the one that the options name, else that of the build with its base
-/// and default branch behind it.
+/// The scopes to search: the one selected by the options, or else that of the build followed by its
+/// base and default branch.
 pub(crate) fn lookup_scopes(global: &Global) -> anyhow::Result<Scopes> {
     Ok(match &global.scope {
         Some(name) => Scopes::only(scope_named(name)?),
@@ -146,7 +146,7 @@ pub(crate) fn lookup_scopes(global: &Global) -> anyhow::Result<Scopes> {
     })
 }
 
-/// The scopes of the share that the options name.
+/// The scopes of the share selected by the options.
 fn scopes_of_share(global: &Global) -> anyhow::Result<Scopes> {
     let scopes = share_grant(global)?.map(|allowed| allowed.scopes);
     let mut scopes = scopes.unwrap_or_default().into_iter();
@@ -157,18 +157,18 @@ fn scopes_of_share(global: &Global) -> anyhow::Result<Scopes> {
     })
 }
 
-/// A scope by its name.
+/// Parses the name of a scope.
 pub(crate) fn scope_named(name: &str) -> anyhow::Result<Scope> {
     Ok(Scope::new(name).map_err(cachefs::Error::from)?)
 }
 
-/// The directory that files and patterns in templates start from, unless something else is said;
-/// empty when it has been deleted.
+/// The default directory for files and patterns in templates: the working directory. Empty if it
+/// has been deleted.
 pub(crate) fn workspace_directory() -> anyhow::Result<PathBuf> {
     working_directory().context("cannot tell the current directory")
 }
 
-/// The paths of a cache, as they were written, in a workspace.
+/// Parses the paths of a cache, relative to a workspace.
 pub(crate) fn path_set(workspace: &Path, paths: &[PathBuf]) -> anyhow::Result<PathSet> {
     let places = Places {
         workspace: workspace.to_owned(),
@@ -177,7 +177,7 @@ pub(crate) fn path_set(workspace: &Path, paths: &[PathBuf]) -> anyhow::Result<Pa
     Ok(PathSet::new(paths, places)?)
 }
 
-/// Expands a template in a given workspace; patterns do not look into `paths`, those of the cache.
+/// Expands a template in a given workspace; patterns skip `paths`, which are those of the cache.
 pub(crate) fn expand_in(
     workspace: &Path,
     template: &str,
@@ -193,7 +193,7 @@ pub(crate) fn expand_in(
     )
 }
 
-/// Like [`expand_in`], with the access of the template's author.
+/// Like [`expand_in`], with the access rights of the template's author.
 pub(crate) fn expand_of(
     author: &keys::Author,
     workspace: &Path,
@@ -222,7 +222,7 @@ pub(crate) fn expand_of(
     Ok(keys::expand_template(template, &context)?)
 }
 
-/// Expands a template in a given workspace, and checks that the result can be a key.
+/// Expands a template in a given workspace, and checks that the result is a valid key.
 pub(crate) fn key_in(
     workspace: &Path,
     template: &str,
@@ -231,13 +231,13 @@ pub(crate) fn key_in(
     check_key(expand_in(workspace, template, false, paths)?)
 }
 
-/// Checks that an expanded template can be a key.
+/// Checks that an expanded template is a valid key.
 pub(crate) fn check_key(expanded: keys::ExpandedKey) -> anyhow::Result<(Key, keys::ExpandedKey)> {
     let key = Key::new(expanded.key.clone()).map_err(cachefs::Error::from)?;
     Ok((key, expanded))
 }
 
-/// A key in the scope that the options name.
+/// The name of a key in the scope selected by the options.
 pub(crate) fn ref_name(global: &Global, template: &str) -> anyhow::Result<RefName> {
     Ok(RefName::new(
         own_scope(global)?,
@@ -245,8 +245,8 @@ pub(crate) fn ref_name(global: &Global, template: &str) -> anyhow::Result<RefNam
     ))
 }
 
-/// A path of the command line, in which `~` is the home directory as it is in `--path` and in a
-/// configuration: a shell leaves `'~/x'` and `--option=~/x` as they are.
+/// Expands `~` at the start of a path to the home directory, as in `--path` and in configuration
+/// files: shells do not expand `'~/x'` and `--option=~/x`.
 pub(crate) fn expand_home(path: &Path) -> cachefs::Result<PathBuf> {
     match path.to_str() {
         Some(text) if text == "~" || text.starts_with("~/") => Places::current()?.resolve(text),

@@ -1,4 +1,4 @@
-//! Writing results to standard output.
+//! Writes results to standard output.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 /// The first failure to write results.
 static FAILED: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Writes text to standard output as it is. A reader that has had enough (`| head`) is no error;
-/// any other failure is reported when the command ends.
+/// Writes text to standard output without escaping. A closed pipe (`| head`) is no error; any other
+/// failure is reported at the end of the command.
 pub(crate) fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(text.as_bytes());
@@ -18,7 +18,7 @@ pub(crate) fn write_stdout(text: &str) {
     }
 }
 
-/// Why results could not be written, if they could not.
+/// The first failure to write results, if any.
 pub(crate) fn write_failure() -> Option<&'static std::io::Error> {
     FAILED.get()
 }

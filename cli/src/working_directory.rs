@@ -9,10 +9,10 @@ use cachefs::paths::real_path;
 use crate::caches::{RestoredDirectory, SavedDirectory};
 use crate::output;
 
-/// The path of the working directory when it leads to another directory by now.
+/// The path of the working directory, if that path now leads to another directory.
 ///
-/// A process stays in the directory below such a mount, as does the shell that started it: there it
-/// does not see the cache, and files that it writes are not in the cache.
+/// A process whose working directory is covered by a new mount stays in the old directory, and so
+/// does the shell that started it: neither sees the cache, and files written there are not saved.
 pub(crate) fn covered_directory() -> Option<PathBuf> {
     let path = std::env::current_dir().ok()?;
     let here = fs::metadata(".").ok()?;
@@ -21,7 +21,7 @@ pub(crate) fn covered_directory() -> Option<PathBuf> {
     (!is_here).then_some(path)
 }
 
-/// Advice for the user's shell after a restore that mounts over the working directory.
+/// Advice for the user's shell, if a restore covered the working directory.
 pub(crate) fn note_to_enter(restored: &[RestoredDirectory]) -> Option<String> {
     let path = covered_directory()?;
     let reports = restored.iter().filter_map(|one| one.result.as_ref().ok());
@@ -34,14 +34,14 @@ pub(crate) fn note_to_enter(restored: &[RestoredDirectory]) -> Option<String> {
     ))
 }
 
-/// Tells the user to enter a mount that `exec` has left.
+/// Advises the user to enter a mount that `exec` left mounted.
 pub(crate) fn tell_to_enter(restored: &[RestoredDirectory]) {
     if let Some(note) = note_to_enter(restored) {
         output::print_error("warning", &note, None);
     }
 }
 
-/// Warns of files that a shell has written below the mount: they are not in the cache.
+/// Warns that files written below the saved mount, in the old directory, are not in the cache.
 pub(crate) fn warn_of_save(saved: &[SavedDirectory]) {
     let Some(path) = covered_directory() else {
         return;

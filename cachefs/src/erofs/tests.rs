@@ -1,5 +1,5 @@
-//! Reads images back with a reader of its own. That the kernel reads them the same is shown by
-//! the end-to-end tests.
+//! Reads images back with a separate reader. The end-to-end tests show that the kernel reads them
+//! the same way.
 
 use std::collections::BTreeMap;
 
@@ -52,12 +52,13 @@ fn pieces(size: u64) -> Vec<NewFilePiece> {
     }
 }
 
-/// Builds a layer of one directory, `names` of its files with their sizes, and a few things more.
+/// Builds a layer with one directory that holds files with these `names` and sizes, and a few other
+/// entries.
 fn stack(names: &[(String, u64)]) -> Stack {
     stack_with(names, Xattrs::default())
 }
 
-/// The same, with attributes of the root and of two directories and a link in it.
+/// Like [`stack`], but with attributes on the root, on two directories and on a link in it.
 fn stack_with(names: &[(String, u64)], xattrs: Xattrs) -> Stack {
     let file = meta(mode::FILE);
     let with_xattrs = |kind| Meta {
@@ -140,7 +141,7 @@ fn stack_with(names: &[(String, u64)], xattrs: Xattrs) -> Stack {
     Stack::new(vec![Layer::open(built.id, built.bytes).unwrap().into()]).unwrap()
 }
 
-/// An image that is read as the kernel reads it.
+/// An image, read the way the kernel reads it.
 struct Reader<'a> {
     image: &'a Image,
     stack: &'a Stack,
@@ -247,7 +248,7 @@ impl Reader<'_> {
         entries
     }
 
-    /// The attributes behind an inode record: number of the prefix, rest of the name, and value.
+    /// Returns the extended attributes of an inode: prefix number, rest of the name, and value.
     fn xattrs(&self, record: &Record) -> Vec<(u8, Vec<u8>, Vec<u8>)> {
         let bytes = self.bytes(record.offset + 64, record.xattr_bytes as u64);
         let mut rest = bytes.get(12..).unwrap_or_default();
@@ -381,7 +382,8 @@ fn an_image_shows_what_the_stack_holds() {
 
 #[test]
 fn names_that_fill_a_block_to_the_last_byte() {
-    // `.` and `..` take 27 bytes, 15 names of 259 leave 184, a last one of 172 leaves none.
+    // `.` and `..` take 27 bytes and 15 names of 259 bytes leave 184, so a last name of 172 fills
+    // the block exactly.
     for last in 160..=180 {
         let mut names: Vec<_> = (0..15)
             .map(|number| (format!("{number:0247}"), 1))
@@ -391,8 +393,8 @@ fn names_that_fill_a_block_to_the_last_byte() {
     }
 }
 
-/// The root's inode begins 1,152 bytes into the first block: from 2,864 bytes on, its attributes
-/// reach into the second one, in which the other inodes must not begin then.
+/// The root inode starts 1,152 bytes into the first block. From 2,864 bytes on, its attributes
+/// spill into the second block, where the other inodes must not start then.
 #[test]
 fn attributes_of_any_length_are_behind_their_inode() {
     let names = [("a".to_owned(), 10), ("b".to_owned(), 5000)];
@@ -412,7 +414,7 @@ fn an_empty_stack_is_an_empty_directory() {
     check(&Stack::new(Vec::new()).unwrap());
 }
 
-/// Kernels know the inodes of a mount by their place, also after another version has taken it over.
+/// Kernels identify the inodes of a mount by position, even after a newer version takes it over.
 #[test]
 fn inodes_of_older_mounts_are_where_they_were() {
     let stack = stack(&[("a".to_owned(), 10)]);

@@ -1,4 +1,4 @@
-//! The meaning of paths, patterns and exclusions.
+//! How we parse and match paths, patterns and exclusions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -269,7 +269,7 @@ fn a_name_with_special_characters_is_that_directory() {
             expected.sort_unstable();
             assert_eq!(parts(&found), expected, "{written}");
         }
-        // Directories below it match too, even if they do not exist yet.
+        // Directories below it match too, even before they exist.
         let below = bench.set(&[&format!("{name}/node_modules")]);
         assert_eq!(below.single().unwrap().path, expected.join("node_modules"));
     }
@@ -385,7 +385,7 @@ fn a_path_means_the_directory_however_it_is_spelled() {
     };
     assert_eq!(found(&["web/../web/nm", "alias/nm", "x"]), ["web/nm"]);
     assert_eq!(found(&[spellings[5], "x"]), ["web/nm"]);
-    // The name in the home directory is the one that machines share.
+    // We prefer the name relative to the home directory because machines share it.
     assert_eq!(found(&["~/.m2", "x"]), ["~/.m2"]);
     assert!(bench.error(&["a", "../mnt/m2"]).contains("`..`"));
     let exclude = bench.set(&[spellings[5], "!web/nm/.cache"]);

@@ -1,12 +1,12 @@
-//! This test binary, executed again in another role.
+//! Re-executes this test binary in another role.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Names the role, and tells a re-executed test from one that someone ran by `--ignored`.
+/// Names the role. It also distinguishes a re-executed test from a manual `--ignored` run.
 pub(crate) const ROLE: &str = "SYS_TEST_ROLE";
 
-/// The file for the findings of a role.
+/// File to which a role writes its result.
 pub(crate) const OUTPUT: &str = "SYS_TEST_OUTPUT";
 
 pub(crate) fn role() -> Option<String> {
@@ -21,7 +21,7 @@ pub(crate) fn this_binary() -> PathBuf {
     std::env::current_exe().unwrap()
 }
 
-/// The arguments that make the binary run one ignored test only.
+/// Arguments that make the binary run a single ignored test.
 pub(crate) fn only(test: &str) -> Vec<OsString> {
     [
         test,

@@ -59,7 +59,7 @@ fn a_dead_server_is_told_from_a_hung_one() {
         mount_health(&view, LIMIT).unwrap(),
         MountHealth::Hung
     ));
-    // Without the limit it would wait for the server, which hangs until further notice.
+    // Without the limit, the check would wait for a server that hangs.
     assert!(asked.elapsed() < LIMIT * 60);
     hang.store(false, Ordering::Relaxed);
 
@@ -69,7 +69,7 @@ fn a_dead_server_is_told_from_a_hung_one() {
         mount_health(&dead, LIMIT).unwrap(),
         MountHealth::Dead(_)
     ));
-    // Its path is still resolved: that is how it is found in the table.
+    // The path of a dead mount must still resolve, because we look it up in the mount table.
     assert_eq!(dead.canonicalize().unwrap(), dead);
     assert!(mount_health(&temp.path().join("nowhere"), LIMIT).is_err());
 }

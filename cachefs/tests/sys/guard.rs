@@ -1,4 +1,4 @@
-//! Directories and mounts of a test, cleaned up even when it fails.
+//! Directories and mounts of a test, cleaned up even if the test fails.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use rustix::mount::UnmountFlags;
 
 use crate::tinyfs::{Behaviour, serve};
 
-/// A temporary directory below which tests mount; everything mounted there goes with it.
+/// A temporary directory for mounts; dropping it unmounts everything below it.
 pub(crate) struct MountDir {
     temp: tempfile::TempDir,
 }
@@ -23,7 +23,7 @@ impl MountDir {
         }
     }
 
-    /// The path of `name`, a directory that is made if it is not there.
+    /// Returns the path of `name`, and creates the directory if it is missing.
     pub(crate) fn dir(&self, name: &str) -> PathBuf {
         let path = self.temp.path().join(name);
         std::fs::create_dir_all(&path).unwrap();
@@ -34,7 +34,8 @@ impl MountDir {
         self.temp.path()
     }
 
-    /// Mounts the tiny filesystem at `name`; `None`, with a note, where that is not permitted.
+    /// Mounts the tiny filesystem at `name`; skips with `None` if the machine does not permit
+    /// mounts.
     pub(crate) fn view(&self, name: &str, behaviour: Behaviour) -> Option<PathBuf> {
         let path = self.dir(name);
         let device = permitted(mount_fuse(&path, &FuseMountOptions::default()))?;
@@ -71,7 +72,7 @@ impl Drop for MountDir {
                 .filter(|point| point.starts_with(self.temp.path()))
                 .collect()
         };
-        // The latest first: later mounts may lie inside or above earlier ones.
+        // Newest first: later mounts may lie inside or on top of earlier ones.
         for point in MountTable::read()
             .map(below)
             .unwrap_or_default()
@@ -83,7 +84,7 @@ impl Drop for MountDir {
     }
 }
 
-/// Unmounts. A process that another test is just starting holds every mount for a moment, between
+/// Unmounts and retries: a process that another test is starting briefly holds every mount, between
 /// its fork and its exec.
 pub(crate) fn down(path: &Path) {
     let patience = std::time::Duration::from_secs(10);
@@ -97,7 +98,7 @@ pub(crate) fn down(path: &Path) {
     .unwrap();
 }
 
-/// Unwraps the result of a mount; `None`, with a note, if the machine does not permit it.
+/// Unwraps the result of a mount; skips with `None` if the machine does not permit mounts.
 pub(crate) fn permitted<T>(result: Result<T, MountError>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
@@ -109,7 +110,7 @@ pub(crate) fn permitted<T>(result: Result<T, MountError>) -> Option<T> {
     }
 }
 
-/// The rights of the caller's namespace.
+/// Overlay options that the caller's namespace supports.
 pub(crate) fn options_here() -> OverlayOptions {
     OverlayOptions::for_caller()
 }

@@ -1,6 +1,6 @@
-//! The kernel-facing blocks against a real kernel: mounts, namespaces and processes.
+//! Tests of mounts, namespaces and processes against a real kernel.
 //!
-//! Tests that the kernel of the machine does not allow are skipped, with a message.
+//! Tests skip features that the machine's kernel does not allow, and print a line that says so.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

@@ -1,4 +1,4 @@
-//! Overlays of plain directories: names, the target as a lower, and refusals.
+//! Overlays of plain directories: names, the target as a lower, and rejected options.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -207,7 +207,7 @@ fn directories_that_do_not_fit_are_named() {
     if let Err(error) = &overlapping
         && error.is_environment()
     {
-        // The kernel looks at the directories only for those who may mount.
+        // The kernel checks the directories only if the caller may mount.
         return cachefs_skip::skip("mount", error);
     }
     assert!(

@@ -1,4 +1,4 @@
-//! Which overlay features hold over a FUSE lower. `docs/mounting.md` states these results.
+//! Overlay features that work over a FUSE lower. `docs/mounting.md` documents these results.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -49,8 +49,8 @@ fn changes_go_to_the_upper_and_renames_work() {
     }
 }
 
-/// Node keeps inode numbers in a double, which holds 53 bits: above that, two files look like one.
-/// `xino=on` would set bit 63.
+/// Node stores inode numbers in a double, which has 53 bits: with larger numbers, two files can
+/// look like one. `xino=on` would set bit 63.
 #[test]
 fn inode_numbers_are_the_views_own_and_stay_over_copy_up() {
     for inode_base in [0, 1 << 31, 1 << 52] {

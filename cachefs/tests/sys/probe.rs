@@ -1,4 +1,4 @@
-//! The probe agrees with the tests of the mounts.
+//! The probe must report the same capabilities that the mount tests find.
 
 use cachefs::sys::mountinfo::MountTable;
 use cachefs::sys::probe::{Probe, ProbeStatus};

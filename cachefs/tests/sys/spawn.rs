@@ -1,4 +1,4 @@
-//! Daemons: detached, ready or not, and gone without a trace.
+//! Daemons detach, report whether they are ready, and clean up after themselves.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -25,7 +25,7 @@ fn daemon(temp: &Path, role: &str) -> DetachedCommand {
     }
 }
 
-/// Waits for a file that another process writes by renaming.
+/// Waits for a file that another process publishes with a rename.
 fn wait_for(path: &Path) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -43,7 +43,7 @@ fn tell(text: &str) {
     fs::rename(&part, output()).unwrap();
 }
 
-/// Runs until its output is removed, which every test does by removing its directory.
+/// Runs until its output disappears; every test ends it by removing its directory.
 fn serve() {
     let deadline = Instant::now() + PATIENCE * 2;
     while output().exists() && Instant::now() < deadline {
@@ -90,7 +90,7 @@ fn facts() -> String {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
-    // The descriptor that listed them is closed by now.
+    // The descriptor that we listed them with is closed by now.
     let open = listed.iter().filter(|path| fs::read_link(path).is_ok());
     let mut fds: Vec<_> = open
         .map(|path| path.file_name().unwrap().to_str().unwrap())
@@ -125,7 +125,7 @@ fn parent_of(pid: &str) -> u32 {
         .unwrap()
 }
 
-/// The session of a process; 0 for one whose leader is outside this PID namespace, for which
+/// Returns the session of a process, or 0 if its leader is outside this PID namespace, where
 /// rustix's `getsid` panics.
 fn session_of(pid: &str) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -148,7 +148,7 @@ fn wait_until_gone(pid: &str) {
 #[test]
 fn a_daemon_is_detached_and_leaves_no_zombie() {
     let temp = tempfile::tempdir().unwrap();
-    // Without close-on-exec, as descriptors that a CI runner hands down.
+    // Without close-on-exec, like descriptors that a job inherits from a CI runner.
     let inherited = rustix::fs::open(
         "/dev/null",
         rustix::fs::OFlags::RDONLY,
@@ -179,7 +179,8 @@ fn a_daemon_is_detached_and_leaves_no_zombie() {
 fn a_daemon_outlives_the_step_that_started_it() {
     let temp = tempfile::tempdir().unwrap();
     let begun = Instant::now();
-    // `output` waits until nobody holds the pipes: a daemon that had inherited them would hang it.
+    // `output` waits until every holder closes the pipes, so a daemon that inherited them would
+    // hang it.
     let step = Command::new("sh")
         .args(["-c", "\"$0\" \"$@\"; kill -KILL 0"])
         .arg(this_binary())

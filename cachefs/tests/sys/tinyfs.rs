@@ -1,4 +1,4 @@
-//! A read-only FUSE filesystem of a few nodes, for tests that need a living server.
+//! A read-only FUSE filesystem with a few nodes, for tests that need a live server.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -19,7 +19,7 @@ enum Kind {
     File(&'static [u8], u32),
 }
 
-/// The nodes, numbered from 1; the number of `linked` is met under two names.
+/// The nodes, numbered from 1. `linked` has two names for one number.
 fn node(number: u64) -> Option<Kind> {
     Some(match number {
         1 => Kind::Dir(&[
@@ -43,11 +43,11 @@ fn node(number: u64) -> Option<Kind> {
 /// How the filesystem behaves.
 #[derive(Clone, Default)]
 pub(crate) struct Behaviour {
-    /// Added to all inode numbers but the root's.
+    /// Added to every inode number except the root's.
     pub(crate) inode_base: u64,
-    /// Opens are answered with `ENOSYS`, as the real view does.
+    /// Answer opens with `ENOSYS`, as the real view does.
     pub(crate) no_open: bool,
-    /// While set, `statfs` is not answered.
+    /// While set, `statfs` hangs.
     pub(crate) hang: Arc<AtomicBool>,
 }
 

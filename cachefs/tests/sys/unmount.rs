@@ -1,4 +1,4 @@
-//! Unmounting busy mounts, and reporting their holders.
+//! Unmounting busy mounts, and reporting the processes that hold them.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use cachefs::sys::unmount::{UnmountError, UnmountOptions, unmount_top};
 use crate::guard::{MountDir, down, options_here, permitted};
 use crate::tinyfs::Behaviour;
 
-/// A process that is ended with its owner.
+/// A child process, killed on drop.
 struct Running(Child);
 
 impl Drop for Running {

@@ -1,4 +1,4 @@
-//! The marks that a real overlay leaves in its upper.
+//! The marks that a real overlay leaves in its upper directory.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -19,7 +19,7 @@ fn marks(path: &Path, namespace: MarkNamespace) -> Marks {
     let name = path.file_name().unwrap().as_encoded_bytes();
     let found = marks_at(parent.as_fd(), name, namespace).unwrap();
     if path.symlink_metadata().unwrap().is_dir() {
-        // An O_PATH descriptor must do as well.
+        // It must also work with an O_PATH descriptor.
         let dir = open(path, OFlags::PATH | OFlags::DIRECTORY);
         assert_eq!(directory_marks(dir.as_fd(), namespace).unwrap(), found);
     }
@@ -106,7 +106,7 @@ fn removed_replaced_and_renamed_entries_as_root() {
         &rustix::fs::lstat(upper.join("moved")).unwrap()
     ));
 
-    // The kernel's attributes on a copied-up file are not part of it.
+    // The overlay's own attributes on a copied-up file are not part of the file.
     let mut list = [0u8; 4096];
     let length = rustix::fs::llistxattr(upper.join("touched"), &mut list).unwrap();
     let names: Vec<_> = list[..length]

@@ -1,4 +1,4 @@
-//! The same mounts in a user namespace, where the process is root of nothing but itself.
+//! The same mounts in a user namespace, where the process is root only inside it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -10,22 +10,22 @@ use crate::{keys, setup};
 /// One cache, resolved from flags or a file.
 #[derive(Debug, Clone)]
 pub(crate) struct ResolvedCache {
-    /// Its name in the file, which all its output carries; `None` when flags describe it.
+    /// Its name in the file, which prefixes all its output; `None` if flags describe it.
     pub(crate) name: Option<String>,
-    /// The directory that files and patterns in key templates start from; absolute.
+    /// The directory that files and patterns in key templates are resolved against; absolute.
     pub(crate) workspace: PathBuf,
-    /// Template of the key under which `save` saves, and which `restore` puts on top of the stack.
-    /// `None` restores only the layers.
+    /// Template of the key that `save` writes, and that `restore` puts on top of the stack. `None`
+    /// restores only the layers.
     pub(crate) key: Option<String>,
-    /// Templates of prefixes that will do when there is no such key, best first.
+    /// Templates of fallback prefixes for a missing key, best first.
     pub(crate) restore_keys: Vec<String>,
-    /// Where it belongs: paths, patterns and exclusions as they were written.
+    /// Paths, patterns and exclusions, as written.
     pub(crate) paths: Vec<PathBuf>,
-    /// The caches that are stacked below the key's, the bottom one first.
+    /// The caches that are stacked below the key's, bottom first.
     pub(crate) layers: Vec<CacheLayer>,
-    /// The layer that stands for the whole: the key is its, and `layers` are those below it.
+    /// The layer to treat as the whole cache: `key` is its key, and `layers` are those below it.
     pub(crate) only: Option<String>,
-    /// Whether it is restored and saved at all.
+    /// Whether to restore and to save it.
     pub(crate) common: CommonOptions,
     /// How to restore it.
     pub(crate) restore: RestoreHow,
@@ -33,25 +33,25 @@ pub(crate) struct ResolvedCache {
     pub(crate) save: SaveHow,
 }
 
-/// A cache that lies below others in a stack.
+/// A cache below others in a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CacheLayer {
     /// Name of the layer, such as `base`.
     pub(crate) name: String,
-    /// The template of its key.
+    /// Template of its key.
     pub(crate) key: String,
-    /// Templates of prefixes that will do, best first.
+    /// Templates of fallback prefixes, best first.
     pub(crate) restore_keys: Vec<String>,
 }
 
 /// The expanded templates of a cache.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ExpandedKeys {
-    /// The key with its parts; `None` when the cache is layers alone.
+    /// The key with its parts; `None` if the cache has only layers.
     pub(crate) main: Option<(Key, keys::ExpandedKey)>,
     /// The expanded prefixes, best first.
     pub(crate) prefixes: Vec<String>,
-    /// The key of each layer with its parts and its prefixes, in the order of
+    /// The key, its parts, and the prefixes of each layer, in the order of
     /// [`ResolvedCache::layers`].
     pub(crate) layers: Vec<(Key, keys::ExpandedKey, Vec<String>)>,
 }
@@ -61,8 +61,8 @@ impl ResolvedCache {
     ///
     /// # Errors
     ///
-    /// [`keys::KeyError`] for a template that gives no key, and a usage error for a key that the
-    /// store refuses.
+    /// [`keys::KeyError`] for an invalid template, and a usage error for a key that the store
+    /// rejects.
     pub(crate) fn expand(&self) -> anyhow::Result<ExpandedKeys> {
         let allow_missing = self.common.allow_missing;
         let expand = |template: &str| {
@@ -101,7 +101,7 @@ impl ResolvedCache {
 }
 
 impl ExpandedKeys {
-    /// The key that lies on top: the cache's own, or that of the last layer.
+    /// The key on top of the stack: the cache's own, or that of the last layer.
     pub(crate) fn top(&self) -> Option<&Key> {
         let layer = self.layers.last().map(|(key, ..)| key);
         self.main.as_ref().map(|(key, _)| key).or(layer)
@@ -112,7 +112,7 @@ impl ExpandedKeys {
         self.layers.len() + usize::from(self.main.is_some())
     }
 
-    /// The queries of a restore of the cache in these scopes, the bottom of the stack first.
+    /// The queries that restore the cache from these scopes, from the bottom of the stack.
     pub(crate) fn wanted(&self, cache: &ResolvedCache, scopes: &[Scope]) -> Vec<KeyQuery> {
         let wanted = |key: &Key, prefixes: &[String], role: Option<&String>| KeyQuery {
             scopes: scopes.to_vec(),

@@ -1,13 +1,13 @@
-//! The inputs of a key in one line, which answer the first question about a miss.
+//! Summarises the inputs of a key in one line, usually enough to explain a miss.
 
 use super::jobs::Prepared;
 use super::output_prefix;
 use crate::keys::{ExpandedKey, FileInput};
 use crate::output;
 
-/// Largest number of named files; `cachefs key` names all of them.
+/// Maximum number of files to list; `cachefs key` lists all of them.
 const NAMED: usize = 4;
-/// Number of digits of a file's hash.
+/// Number of hex digits of a file's hash.
 const DIGITS: usize = 8;
 
 /// A line for each cache whose key depends on files or variables.

@@ -2,9 +2,9 @@
 //!
 //! A [`ResolvedCache`] comes from flags or from a file; this module does not distinguish them.
 //! [`restore_all`] and [`save_all`] process any number of them, print each result as soon as it is
-//! known, and return one [`RestoredDirectory`] or [`SavedDirectory`] for each directory of each
-//! cache, with all details: the keys with their parts, and the library's report or the error. Both
-//! have a deadline for the whole ([`deadline`]).
+//! known, and return one [`RestoredDirectory`] or [`SavedDirectory`] per directory of each cache.
+//! These have all details: the keys with their parts, and the library's report or the error. Both
+//! functions have an overall deadline ([`deadline`]).
 
 mod cache;
 mod ci_report;
@@ -39,7 +39,7 @@ pub(crate) use save::save_all;
 
 use crate::exit;
 
-/// The error of flags that describe a cache without a path.
+/// The error for flags that describe a cache without a path.
 pub(crate) fn no_path() -> cachefs::Error {
     cachefs::Error::usage(
         "--key needs --path",
@@ -47,7 +47,7 @@ pub(crate) fn no_path() -> cachefs::Error {
     )
 }
 
-/// The error of flags that describe a cache without a key.
+/// The error for flags that describe a cache without a key.
 pub(crate) fn no_key() -> cachefs::Error {
     cachefs::Error::usage(
         "--path needs --key",
@@ -55,7 +55,7 @@ pub(crate) fn no_key() -> cachefs::Error {
     )
 }
 
-/// The exit code of several, each with its own: the worst.
+/// The worst of several exit codes.
 pub(crate) fn worst_code(codes: impl IntoIterator<Item = u8>) -> u8 {
     codes.into_iter().fold(exit::SUCCESS, exit::worse_code)
 }

@@ -1,7 +1,7 @@
-//! How caches are restored and saved: options that flags, files and other commands share.
+//! Options for restoring and saving caches, shared by flags, files and other commands.
 //!
-//! An option added here is an option of the commands, and a key of `cachefs.toml` under the same
-//! name.
+//! An option added here becomes an option of the commands, and a key of `cachefs.toml` with the
+//! same name.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::global::{parse_age, parse_duration};
 use crate::keys::Author;
 use crate::machine_identity;
 
-/// Options of restores and saves.
+/// What restores and saves have in common.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CommonOptions {
     /// Restore, save, or both
@@ -29,8 +29,8 @@ pub(crate) struct CommonOptions {
     /// Accept missing files and unset variables in key templates
     #[arg(long, env = "CACHEFS_ALLOW_MISSING", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub(crate) allow_missing: bool,
-    /// The author of the key, which determines what its template may read. Not an option: the
-    /// command says so.
+    /// Whose key it is, and so what its template sees. No option: the command that makes the cache
+    /// says so.
     #[arg(skip)]
     pub(crate) author: Author,
 }
@@ -148,12 +148,12 @@ pub(crate) struct SaveHow {
 }
 
 impl CommonOptions {
-    /// Why nothing is restored, if nothing is.
+    /// The reason to skip the restore, if any.
     pub(crate) fn no_restore(&self) -> Option<&'static str> {
         (self.policy == PolicyArg::Push).then_some("the policy is push")
     }
 
-    /// Why nothing is saved, if nothing is.
+    /// The reason to skip the save, if any.
     pub(crate) fn no_save(&self) -> Option<&'static str> {
         if self.read_only {
             Some("--read-only is given")
@@ -166,8 +166,8 @@ impl CommonOptions {
 }
 
 impl RestoreHow {
-    /// When unsaved changes of an earlier restore stay. A job in CI cannot tell its own from those
-    /// of the job before.
+    /// When to keep unsaved changes of an earlier restore. A job in CI cannot distinguish its own
+    /// changes from those of an earlier job.
     pub(crate) fn kept_changes(&self) -> KeepChanges {
         match self.keep_changes {
             true => KeepChanges::Always,
@@ -178,7 +178,7 @@ impl RestoreHow {
 }
 
 impl SaveHow {
-    /// What happens to the present content of the key.
+    /// How the save treats the existing content of the key.
     ///
     /// # Errors
     ///

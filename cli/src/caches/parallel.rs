@@ -1,4 +1,4 @@
-//! Running pieces of work at the same time, in an order that nested paths need.
+//! Runs work in parallel, in an order that is safe for nested paths.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use cachefs::paths::real_path;
 use parking_lot::Mutex;
 
-/// Runs `work` on every item, on at most `threads` threads; the results are in the items' order.
+/// Runs `work` on every item with at most `threads` threads; results are in the order of the items.
 pub(super) fn map_parallel<I: Sync, T: Send>(
     threads: usize,
     items: &[I],
@@ -37,8 +37,8 @@ fn take_next<'a, I>(items: &'a [I], next: &AtomicUsize) -> Option<(usize, &'a I)
     items.get(number).map(|item| (number, item))
 }
 
-/// Groups the numbers of paths so that a path comes in a later group than every other that it lies
-/// in: a mount inside of another must be made after it, or would be hidden by it.
+/// Groups the indices of paths so that a path comes in a later group than the paths that contain
+/// it: an outer mount would hide an inner mount that already exists.
 pub(super) fn group_waves(paths: &[PathBuf]) -> Vec<Vec<usize>> {
     let paths: Vec<_> = paths.iter().map(|path| absolute_path(path)).collect();
     let mut waves: Vec<Vec<usize>> = Vec::new();
@@ -54,7 +54,7 @@ pub(super) fn group_waves(paths: &[PathBuf]) -> Vec<Vec<usize>> {
     waves
 }
 
-/// The first path that is in the list twice.
+/// The first path that occurs twice in the list.
 pub(super) fn find_duplicate(paths: &[PathBuf]) -> Option<&Path> {
     let all: Vec<_> = paths.iter().map(|path| absolute_path(path)).collect();
     let at = (1..all.len()).find(|&number| all[..number].contains(&all[number]))?;
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn results_are_in_order_and_all_threads_work() {
         let items: Vec<u32> = (0..100).collect();
-        // All four must be at work at once, or the barrier holds them for ever.
+        // The barrier blocks forever unless all four run at once.
         let barrier = std::sync::Barrier::new(4);
         let results = map_parallel(4, &items, |item| {
             if *item < 4 {

@@ -1,4 +1,4 @@
-//! From options to a search for secrets.
+//! Configures the search for secrets from the options.
 
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use cachefs_store::secrets::{Scanner, SetupError, Variable};
 
 use super::options::SaveHow;
 
-/// A scanner as the options describe it, and notes about it.
+/// A scanner configured from the options, with notes about it.
 pub(super) struct Search {
     pub(super) scanner: Arc<Scanner>,
-    /// Named variables that have no value, and so none that could be saved.
+    /// Variables of `--secret-env` that are not set, so there is no value to search for.
     pub(super) unset: Vec<String>,
 }
 
-/// Creates the scanner that the options describe.
+/// Creates a scanner from the options.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Prints findings: the place and the kind of a secret, never the secret.
+//! Prints findings: the location and kind of a secret, never the secret itself.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::output;
 /// The number of findings that are listed without `--verbose`.
 const LISTED: usize = 20;
 
-/// A finding with `--format json`.
+/// A finding in the output of `--format json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct PrintedSecret<'a> {
     path: String,
@@ -19,9 +19,9 @@ pub(crate) struct PrintedSecret<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     variable: Option<&'a str>,
-    /// Whether it is a credential for certain, rather than by its format.
+    /// Whether its value is a known credential, rather than a string in the format of one.
     certain: bool,
-    /// Treatment of the file.
+    /// How the save treated the file.
     file: &'static str,
     /// Whether the cache has an earlier version of the file.
     replaces: bool,
@@ -113,7 +113,7 @@ pub(super) fn secret_lines(report: &SaveReport, verbose: bool) -> Vec<String> {
     lines
 }
 
-/// `2 files`.
+/// Formats the number of files: `2 files`.
 fn files_text(findings: &[&SecretFinding]) -> String {
     let mut paths: Vec<_> = findings.iter().map(|finding| &finding.path).collect();
     paths.sort_unstable();
@@ -121,7 +121,7 @@ fn files_text(findings: &[&SecretFinding]) -> String {
     output::format_count(paths.len() as u64, "file")
 }
 
-/// `14 × private key, 1 × npm token`.
+/// Formats the kinds of secrets: `14 × private key, 1 × npm token`.
 fn kinds_text(findings: &[&SecretFinding]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for finding in findings {

@@ -1,4 +1,4 @@
-//! The description of the event that started a build, if the system writes one to a file.
+//! The payload of the event that started a build, if the CI system writes one to a file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -6,13 +6,13 @@ use std::io::Read as _;
 
 use serde_json::Value;
 
-/// The variable with the file's path, in GitHub Actions and those that follow it.
+/// The variable with the file's path, in GitHub Actions and compatible systems.
 pub(super) const VARIABLE: &str = "GITHUB_EVENT_PATH";
 
 /// GitHub limits events to 25 MB.
 const MAX_EVENT: u64 = 32 << 20;
 
-/// Reads the description; without one, or when it is no JSON, nothing is known from it.
+/// Reads the payload; null if it is missing or not valid JSON.
 pub(super) fn read_event(env: &BTreeMap<String, String>) -> Value {
     let read = || {
         let file = File::open(env.get(VARIABLE)?).ok()?;
@@ -23,7 +23,7 @@ pub(super) fn read_event(env: &BTreeMap<String, String>) -> Value {
     read().unwrap_or_default()
 }
 
-/// The text at `pointer` in the description.
+/// The text at `pointer` in the payload.
 pub(super) fn event_text(event: &Value, pointer: &str) -> Option<String> {
     match event.pointer(pointer)? {
         Value::String(text) => Some(text.clone()),

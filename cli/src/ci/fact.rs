@@ -1,33 +1,33 @@
 //! The facts that CI systems report, and their names.
 
-/// Something about a build that CI systems report, each under a name of its own.
+/// A fact about a build; each CI system has its own name for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BuildFact {
-    /// The branch; on a pull request the one that is proposed.
+    /// The branch; for a pull request, its source branch.
     Branch,
-    /// The branch that a pull request is proposed to.
+    /// The target branch of a pull request.
     BaseBranch,
-    /// The branch that the repository shows first.
+    /// The default branch of the repository.
     DefaultBranch,
-    /// The tag, when one is built.
+    /// The tag, if the build is for one.
     Tag,
-    /// The ref in git, such as `refs/heads/main`.
+    /// The git ref, such as `refs/heads/main`.
     Ref,
-    /// The number of the pull or merge request.
+    /// The number of the pull request or merge request.
     PullRequest,
-    /// The commit.
+    /// The commit hash.
     Revision,
     /// The number of the build.
     BuildNumber,
-    /// The event that started the build, in the system's own words.
+    /// The name of the event that started the build, which differs between systems.
     Event,
     /// The job or step.
     Job,
     /// The repository with its owner, such as `octo/app`.
     Repository,
-    /// The repository that a pull request comes from, with its owner.
+    /// The source repository of a pull request, with its owner.
     SourceRepository,
-    /// Whether a pull request comes from a fork, where the system says so itself.
+    /// Whether a pull request comes from a fork, if the system reports it.
     Fork,
     /// The repository without its owner.
     RepoName,
@@ -37,7 +37,7 @@ pub(crate) enum BuildFact {
     Author,
 }
 
-/// The template variables that stand for facts, without their leading dot.
+/// The template variables for facts, without their leading dot.
 const VARIABLES: &[(&str, BuildFact)] = &[
     ("Branch", BuildFact::Branch),
     ("Revision", BuildFact::Revision),
@@ -58,7 +58,7 @@ const VARIABLES: &[(&str, BuildFact)] = &[
     ("Build.Event", BuildFact::Event),
 ];
 
-/// Every template variable that stands for a fact, joined for a hint.
+/// Every template variable for a fact, joined for a hint.
 pub(crate) fn variable_names() -> String {
     let names: Vec<String> = VARIABLES
         .iter()
@@ -68,14 +68,14 @@ pub(crate) fn variable_names() -> String {
 }
 
 impl BuildFact {
-    /// The fact that a template variable stands for, its leading dot left off.
+    /// The fact of a template variable, without its leading dot.
     pub(crate) fn of_variable(name: &str) -> Option<Self> {
         VARIABLES
             .iter()
             .find_map(|(known, fact)| (*known == name).then_some(*fact))
     }
 
-    /// The variable of our own that states the fact.
+    /// Our own variable for the fact, for example `CACHEFS_BRANCH`.
     pub(super) fn own_variable(self) -> &'static str {
         match self {
             Self::Branch => "CACHEFS_BRANCH",

@@ -13,7 +13,7 @@ pub(super) fn default_branch(workspace: &Path) -> Option<String> {
     (!branch.is_empty()).then(|| branch.to_owned())
 }
 
-/// The `.git` of the work tree that a directory is in.
+/// The `.git` of the work tree that contains a directory.
 fn git_dir(workspace: &Path) -> Option<PathBuf> {
     workspace.ancestors().find_map(|dir| {
         let git = dir.join(".git");
@@ -21,13 +21,13 @@ fn git_dir(workspace: &Path) -> Option<PathBuf> {
         if metadata.is_dir() {
             return Some(git);
         }
-        // A linked work tree or a submodule: a file that says where.
+        // In a linked work tree or a submodule, `.git` is a file with the path.
         let text = fs::read_to_string(&git).ok()?;
         Some(dir.join(text.strip_prefix("gitdir:")?.trim()))
     })
 }
 
-/// The directory that all linked work trees share.
+/// The directory shared by all linked work trees.
 fn common_dir(git: &Path) -> PathBuf {
     fs::read_to_string(git.join("commondir"))
         .map_or_else(|_| git.to_owned(), |text| git.join(text.trim()))

@@ -1,11 +1,11 @@
-//! The CI system's facts about a build, for all commands.
+//! Facts about the build from the CI system, for all commands.
 //!
-//! [`systems`] is one table of systems, facts and their sources. A variable `CACHEFS_<FACT>`
-//! (`CACHEFS_BRANCH`, ...) has precedence over every system's own, so that a system that is not
-//! listed, or a build outside of any, can provide the same facts. [`Ci`] answers for one
-//! environment; [`scope`] derives the scopes of the build.
+//! [`systems`] is one table of systems, facts and their sources. A variable `CACHEFS_<FACT>`, for
+//! example `CACHEFS_BRANCH`, overrides the system's own, so that a system outside of the table, or
+//! a build without one, can provide the same facts. [`Ci`] looks facts up in an environment;
+//! [`scope`] derives the scopes of the build.
 //!
-//! On a pull request, the branch is the proposed one, not its target.
+//! For a pull request, the branch is its source branch.
 
 mod event;
 mod fact;
@@ -23,8 +23,8 @@ pub(crate) use scope::Scopes;
 
 use std::collections::BTreeMap;
 
-/// The environment of this process. A variable that is not UTF-8 can be part of no name here, so
-/// it counts as not set.
+/// The environment of this process. We skip variables that are not UTF-8, because they cannot be
+/// part of any name here.
 pub(crate) fn process_environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -1,4 +1,4 @@
-//! Looking facts up.
+//! Looks facts up.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -9,25 +9,25 @@ use super::event;
 use super::fact::BuildFact;
 use super::systems::{CiSystem, SYSTEMS};
 
-/// A fact's value and the variable it was taken from.
+/// A fact's value and its variable.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reported {
-    /// The value, reduced to the common form of all systems.
+    /// The value, normalised across systems.
     pub(crate) value: String,
-    /// The variable, or that with the path of the file that says it.
+    /// The variable, or the one with the path of the event file.
     pub(crate) variable: &'static str,
 }
 
-/// Where a fact was looked for in vain.
+/// The sources of a fact that had no value.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreported {
-    /// "in GitLab", or that no system was recognised.
+    /// The system, such as "in GitLab"; or that no system was recognised.
     pub(crate) place: String,
-    /// The variables that would have supplied it, best first.
+    /// The variables that could supply it, best first.
     pub(crate) variables: Vec<&'static str>,
 }
 
-/// The known facts about the build of an environment.
+/// The facts about the build in an environment.
 #[derive(Debug)]
 pub(crate) struct Ci<'a> {
     env: &'a BTreeMap<String, String>,
@@ -36,7 +36,7 @@ pub(crate) struct Ci<'a> {
 }
 
 impl<'a> Ci<'a> {
-    /// Recognises the system; nothing is read yet.
+    /// Detects the system; reads no files yet.
     pub(crate) fn new(env: &'a BTreeMap<String, String>) -> Self {
         let is_marked = |system: &&CiSystem| {
             system
@@ -51,17 +51,17 @@ impl<'a> Ci<'a> {
         }
     }
 
-    /// The system's name; `None` outside of those that are known.
+    /// The system's name; `None` if it is unknown.
     pub(crate) fn system(&self) -> Option<&'static str> {
         self.system.map(|system| system.name)
     }
 
-    /// A fact, or `None` when nobody reports it.
+    /// The value of a fact; `None` if it is not reported.
     pub(crate) fn get(&self, fact: BuildFact) -> Option<String> {
         self.report(fact).ok().map(|reported| reported.value)
     }
 
-    /// Whether the build is known to be of a pull request from another repository.
+    /// Whether the build is known to be for a pull request from another repository.
     pub(crate) fn is_fork(&self) -> bool {
         self.get(BuildFact::Fork).is_some()
             || match (
@@ -73,7 +73,7 @@ impl<'a> Ci<'a> {
             }
     }
 
-    /// A fact with its origin, or where it was looked for in vain.
+    /// A fact with its source, or the sources that had no value.
     pub(crate) fn report(&self, fact: BuildFact) -> Result<Reported, Unreported> {
         let own = fact.own_variable();
         let sources = self
@@ -105,7 +105,7 @@ impl<'a> Ci<'a> {
     }
 }
 
-/// The variable behind a source.
+/// The variable of a source.
 fn source_variable(source: &'static str) -> &'static str {
     if source.starts_with('/') {
         event::VARIABLE
@@ -130,7 +130,7 @@ fn set_variable<'a>(env: &'a BTreeMap<String, String>, variable: &str) -> Option
         .filter(|value| !value.is_empty())
 }
 
-/// Reduces a value to the common form of all systems; `None` if it states an absence.
+/// Normalises a value across systems; `None` if it means that there is none.
 fn clean_value(fact: BuildFact, source: &str, value: &str) -> Option<String> {
     let value = match fact {
         BuildFact::Branch | BuildFact::BaseBranch | BuildFact::DefaultBranch => {
@@ -146,7 +146,7 @@ fn clean_value(fact: BuildFact, source: &str, value: &str) -> Option<String> {
         BuildFact::PullRequest if source == "GITHUB_REF" => {
             value.strip_prefix("refs/pull/")?.split('/').next()?
         }
-        // CircleCI: `false` without a pull request, otherwise an address.
+        // CircleCI sets `false` without a pull request, otherwise a URL.
         BuildFact::PullRequest if value == "false" => return None,
         BuildFact::PullRequest => value.rsplit('/').next()?,
         BuildFact::Fork if value.eq_ignore_ascii_case("false") => return None,
@@ -159,7 +159,7 @@ fn clean_value(fact: BuildFact, source: &str, value: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// `octo/app`, also from the addresses that git takes: the path without `.git`.
+/// Extracts `octo/app` from a name or a git URL: the path without `.git`.
 fn repository_name(value: &str) -> Option<String> {
     let path = match value.split_once("://") {
         Some((_, rest)) => rest.split_once('/')?.1,

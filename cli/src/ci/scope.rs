@@ -1,4 +1,4 @@
-//! Derives the scopes of a build: the one that it writes, and those that it also reads.
+//! Derives the scopes of a build: one to write, and several to read.
 
 use std::path::Path;
 
@@ -11,21 +11,21 @@ use super::report::Ci;
 /// The scope outside of CI.
 const OUTSIDE: &str = "default";
 
-/// Default branches to look for where nobody says which one it is. They are asked at the same
-/// time, so a wrong guess costs a request and no time.
+/// Default branches to try if the CI system does not report one. They are queried in parallel, so a
+/// wrong guess costs a request but no time.
 const USUAL_BRANCHES: [&str; 2] = ["main", "master"];
 
-/// A scope and those to look in after it.
+/// The scopes of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scopes {
-    /// The only scope that is written.
+    /// The only scope to write.
     pub(crate) own: Scope,
-    /// Where a restore looks after `own`, best first; without `own`.
+    /// The scopes that a restore searches after `own`, best first; without `own`.
     pub(crate) fallback: Vec<Scope>,
 }
 
 impl Scopes {
-    /// One scope and nothing behind it.
+    /// A single scope without fallbacks.
     pub(crate) fn only(own: Scope) -> Self {
         Self {
             own,
@@ -67,11 +67,11 @@ impl Scopes {
         scopes
     }
 
-    /// These, and further ones to look in after them.
+    /// Adds further scopes to search.
     ///
     /// # Errors
     ///
-    /// A usage error for a name that is no scope's.
+    /// A usage error for an invalid name.
     pub(crate) fn with(&self, further: &[String]) -> Result<Self, cachefs::Error> {
         let mut scopes = self.clone();
         for name in further {
@@ -80,22 +80,22 @@ impl Scopes {
         Ok(scopes)
     }
 
-    /// Adds a scope to look in, unless it is there.
+    /// Adds a scope to search, unless it is present.
     fn add(&mut self, scope: Scope) {
         if scope != self.own && !self.fallback.contains(&scope) {
             self.fallback.push(scope);
         }
     }
 
-    /// All of them, best first.
+    /// All scopes to read, best first.
     pub(crate) fn all(&self) -> Vec<Scope> {
         let own = std::iter::once(&self.own);
         own.chain(&self.fallback).cloned().collect()
     }
 }
 
-/// Whether the build is of a pull request though its number is not known: then its branch must
-/// not be taken for one of this repository.
+/// Whether the build is for a pull request with an unknown number: then its branch must not be
+/// treated as a branch of this repository.
 fn is_proposal(ci: &Ci<'_>) -> bool {
     ci.is_fork()
         || ci
@@ -103,7 +103,7 @@ fn is_proposal(ci: &Ci<'_>) -> bool {
             .is_some_and(|event| event.contains("pull_request") || event.contains("merge_request"))
 }
 
-/// A scope of this name. A longer name than permitted is truncated, and its hash is appended.
+/// Makes a scope from a name. If the name is too long, it is truncated, and its hash is appended.
 fn fit_scope(whole: String) -> Scope {
     if let Ok(scope) = Scope::new(whole.clone()) {
         return scope;

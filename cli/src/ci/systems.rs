@@ -6,14 +6,14 @@ use super::fact::BuildFact;
 #[derive(Debug)]
 pub(super) struct CiSystem {
     pub(super) name: &'static str,
-    /// The system is there when one of these is set and not empty.
+    /// Variables that identify the system: one of them is set and not empty.
     pub(super) markers: &'static [&'static str],
     /// The sources of each fact, best first: the name of a variable or, with a leading `/`, a
-    /// pointer into the event's description.
+    /// pointer into the event's payload.
     pub(super) facts: &'static [(BuildFact, &'static [&'static str])],
 }
 
-/// All systems; the first one whose marker is present counts.
+/// All systems; the first one with a marker wins.
 pub(super) const SYSTEMS: &[CiSystem] = &[
     CiSystem {
         name: "GitHub Actions",
@@ -106,7 +106,7 @@ pub(super) const SYSTEMS: &[CiSystem] = &[
             (BuildFact::Revision, &["CIRCLE_SHA1"]),
             (BuildFact::BuildNumber, &["CIRCLE_BUILD_NUM"]),
             (BuildFact::Job, &["CIRCLE_JOB"]),
-            // Set for pull requests from forks only.
+            // Set only for pull requests from forks.
             (BuildFact::Fork, &["CIRCLE_PR_USERNAME"]),
             (BuildFact::RepoName, &["CIRCLE_PROJECT_REPONAME"]),
             (BuildFact::RepoOwner, &["CIRCLE_PROJECT_USERNAME"]),
@@ -212,7 +212,8 @@ pub(super) const SYSTEMS: &[CiSystem] = &[
         name: "Azure Pipelines",
         markers: &["TF_BUILD"],
         facts: &[
-            // BUILD_SOURCEBRANCHNAME is the last segment only: `a/x` and `b/x` would be one.
+            // BUILD_SOURCEBRANCHNAME is only the last segment, so `a/x` and `b/x` would be the
+            // same.
             (
                 BuildFact::Branch,
                 &["SYSTEM_PULLREQUEST_SOURCEBRANCH", "BUILD_SOURCEBRANCH"],

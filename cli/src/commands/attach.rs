@@ -41,7 +41,7 @@ pub(crate) struct AttachArgs {
     how: RestoreHow,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedAttach<'a> {
     container: &'a str,
@@ -64,10 +64,10 @@ pub(crate) fn run_attach(global: &Global, args: &AttachArgs) -> anyhow::Result<u
         (None, Some(_)) => attachments.place(&container, &path),
         (None, None) => args.path.clone(),
     };
-    // A missing cache is restored, or reported, below.
+    // We restore or report a missing directory below.
     let from = real_path(&from);
     if let Some(shown) = attachments.at(&container, &path)? {
-        // A container has several names, and so have the directories for it in the store.
+        // A container has several names, and each has its own directory in the store.
         let is_for_it = args.from.is_none() && args.key.is_some();
         if shown.from != from && !(is_for_it && attachments.is_place(&shown.from)) {
             return Err(occupied(&shown, &args.container).into());
@@ -89,7 +89,8 @@ pub(crate) fn run_attach(global: &Global, args: &AttachArgs) -> anyhow::Result<u
         .attach(&from, &container, &path)
         .inspect_err(|_| {
             if restored && args.from.is_none() {
-                // Nobody would find it there; the error to tell is the one that led here.
+                // Otherwise the mount would stay at a path that nobody looks at. We return the
+                // error of `attach`, so we ignore this one.
                 let _ = unmount_path(&store, &from, false);
             }
         })?;
@@ -103,11 +104,11 @@ pub(crate) fn run_attach(global: &Global, args: &AttachArgs) -> anyhow::Result<u
     print_attachment(global, &shown, restored)
 }
 
-/// The result of the restore before an attachment.
+/// The source of an attachment, after the restore of `--key`.
 enum AttachSource {
-    /// The directory is there, and is a cache or, after a miss, is not.
+    /// The directory exists; true if it holds a restored cache, false after a miss.
     There(bool),
-    /// Nothing is to be attached; with this exit code.
+    /// Nothing to attach; exit with this code.
     Ends(u8),
 }
 
@@ -137,7 +138,7 @@ fn restore_for_attach(
     let outcome = match report.map(|report| &report.outcome) {
         None | Some(RestoreOutcome::Found) => AttachSource::Ends(code),
         Some(_) if code != exit::SUCCESS => AttachSource::Ends(code),
-        // The container fills a directory that can be saved afterwards.
+        // The container can fill the empty directory, and a later `save` can save it.
         Some(RestoreOutcome::Miss | RestoreOutcome::Skipped) => {
             MadeDirectories::make(at, args.how.owner)?;
             AttachSource::There(false)
@@ -159,7 +160,7 @@ fn attached_line(shown: &Attachment) -> String {
     )
 }
 
-/// A container as people know it.
+/// The container's short name, for messages.
 pub(super) fn container_name(container: &str, pid: u32) -> String {
     match container.parse::<u32>() {
         Ok(_) => format!("process {pid}"),
@@ -167,8 +168,8 @@ pub(super) fn container_name(container: &str, pid: u32) -> String {
     }
 }
 
-/// Prints an attachment with `--format json`; `restored` says whether it shows a cache that was
-/// restored for it.
+/// Prints an attachment with `--format json`; `restored` is true if it shows a cache that this
+/// command restored.
 pub(super) fn print_attachment(
     global: &Global,
     shown: &Attachment,
@@ -186,7 +187,7 @@ pub(super) fn print_attachment(
     Ok(exit::SUCCESS)
 }
 
-/// The attachment of a container, which may have ended, at a path.
+/// Finds the attachment of a container at a path; the container may have exited.
 pub(super) fn find_attachment(
     attachments: &Attachments,
     container: &str,

@@ -57,7 +57,7 @@ struct AutoSaveArgs {
 }
 
 impl AutoArgs {
-    /// Whether the command is to fail when there is no cache.
+    /// Whether a missing cache is an error.
     pub(crate) fn fails_without_cache(&self) -> bool {
         match &self.action {
             AutoAction::Restore(args) => args.how.fail_on_cache_miss,
@@ -73,7 +73,7 @@ pub(crate) fn run_auto(global: &Global, args: &AutoArgs) -> anyhow::Result<u8> {
     }
 }
 
-/// Restores the caches that are found.
+/// Restores the detected caches.
 pub(crate) fn auto_restore(
     global: &Global,
     choice: &CacheChoice,
@@ -90,7 +90,7 @@ pub(crate) fn auto_restore(
     Ok(worst_end(restored.iter().map(|one| one.code)))
 }
 
-/// Saves the caches that are found and hold something.
+/// Saves the detected caches that are not empty.
 pub(crate) fn auto_save(
     global: &Global,
     choice: &CacheChoice,
@@ -117,7 +117,7 @@ fn worst_end(codes: impl Iterator<Item = u8>) -> u8 {
     code
 }
 
-/// The caches of the workspace that are taken without being asked for, or were asked for.
+/// The caches of the workspace that are selected by default or by an option.
 ///
 /// # Errors
 ///
@@ -148,7 +148,7 @@ pub(crate) fn find_caches(
     Ok(caches)
 }
 
-/// Takes out the caches that hold nothing, and says so.
+/// Removes empty caches from the list, and logs them.
 pub(crate) fn leave_empty(caches: &mut Vec<ResolvedCache>) {
     caches.retain(|cache| {
         let is_filled = cache.paths.iter().any(|path| holds_something(path));

@@ -86,7 +86,7 @@ pub(crate) fn run_check(global: &Global, args: &CheckArgs) -> anyhow::Result<u8>
     })
 }
 
-/// Keeps later saves on this machine from referring to packs that are damaged.
+/// Records damaged packs, so that later saves on this machine do not refer to them.
 fn note_damaged(global: &Global, report: &CheckReport) -> anyhow::Result<()> {
     if report.damaged_packs.is_empty() {
         return Ok(());
@@ -101,7 +101,7 @@ fn note_damaged(global: &Global, report: &CheckReport) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The report as JSON.
+/// Output of `--format json`.
 #[derive(Serialize)]
 struct PrintedCheck<'a> {
     #[serde(flatten)]

@@ -15,10 +15,10 @@ Example:
   cachefs config --format json")]
 pub(crate) struct ConfigArgs {}
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedConfig {
-    /// The scopes that restores look in here, the one that saves go to first.
+    /// The scopes that restores search here, starting with the one that saves write.
     scopes: Vec<String>,
     files: Vec<PrintedFile>,
     settings: Vec<PrintedValue>,
@@ -113,7 +113,7 @@ fn print_table(values: &[SettingValue]) {
     };
     let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
     let names = width(&mut values.iter().map(|value| value.name.len()));
-    // A long key must not push every origin out of sight.
+    // A long key must not push the origin column off the screen.
     let widths = values.iter().map(|value| shown(value).chars().count());
     let widest = width(&mut widths.filter(|width| *width <= 48));
     for value in values {
@@ -159,7 +159,7 @@ fn printed_config(config: &LoadedConfig, scopes: Vec<String>) -> PrintedConfig {
     }
 }
 
-/// The values as they may be printed.
+/// The values with secrets redacted.
 fn without_secrets(value: &SettingValue) -> Vec<String> {
     let values = value.values.iter();
     values

@@ -26,7 +26,7 @@ pub(crate) struct DaemonArgs {
 }
 
 impl DaemonArgs {
-    /// Whether this process is to be the daemon.
+    /// Whether this process becomes the daemon.
     pub(crate) fn is_run(&self) -> bool {
         matches!(self.action, DaemonAction::Run { .. })
     }
@@ -76,11 +76,11 @@ enum DaemonAction {
     Shares,
 }
 
-/// The JSON output about the daemon.
+/// State of the daemon in the output of `--format json`.
 #[derive(Debug, Default, Serialize)]
 struct PrintedDaemon {
     running: bool,
-    /// The action of the command, if it has one: `started`, `upgraded`, `stopped` or
+    /// The result of a command that changes the daemon: `started`, `upgraded`, `stopped` or
     /// `not_running`.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'static str>,
@@ -92,10 +92,10 @@ struct PrintedDaemon {
     daemon_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mounts: Option<usize>,
-    /// The grant of the share that the options name.
+    /// The purpose of the share that the options name.
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<String>,
-    /// Why a daemon that is there cannot be reached.
+    /// The reason why a running daemon cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreachable: Option<String>,
 }
@@ -127,9 +127,9 @@ impl PrintedDaemon {
     }
 }
 
-/// How long the new daemon may take.
+/// Maximum time for a new daemon to take over.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a daemon that was told to end may take.
+/// Maximum time for a daemon to exit after a request to stop.
 const ENDING: Duration = Duration::from_secs(5);
 
 fn upgrade_daemon(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
@@ -149,7 +149,7 @@ fn upgrade_daemon(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
             )
             .into());
         };
-        // One that is about to end hangs up, or answers once more.
+        // A daemon that is about to exit closes the connection, or answers one more request.
         match client.stats() {
             Ok(stats) if stats.pid != before && stats.restarts == 0 && stats.waiting == 0 => {
                 output::log_text(&format!(
@@ -176,7 +176,7 @@ fn upgrade_daemon(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
     .into())
 }
 
-/// Waits for a moment until no daemon has the store.
+/// Waits briefly until no daemon holds the store.
 fn has_ended(store: &StoreDir) -> bool {
     let started = Instant::now();
     while store.daemon_is_locked() {
@@ -223,7 +223,7 @@ pub(crate) fn run_daemon_command(global: &Global, args: &DaemonArgs) -> anyhow::
         DaemonAction::Stop { force } => {
             let store = setup::open_store(global)?.with_own_daemon();
             let Some(mut client) = DaemonClient::connect_running(&store)? else {
-                // It may be about to end.
+                // It may be shutting down.
                 if !has_ended(&store)
                     && let Some(error) = why_unreachable(&store)
                 {

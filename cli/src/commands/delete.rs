@@ -36,7 +36,7 @@ struct DeletedKey {
     result: &'static str,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedDelete {
     scope: String,

@@ -24,14 +24,14 @@ pub(crate) struct DetectArgs {
     toml: bool,
 }
 
-/// A cache with its key expanded.
+/// A detected cache with its key expanded.
 struct DetectedKey {
     found: DetectedCache,
     key: String,
     restore_key: String,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedDetect<'a> {
     caches: Vec<PrintedDetectedCache<'a>>,
@@ -96,7 +96,7 @@ fn print_notes(notes: &[String]) {
     }
 }
 
-/// Prints the caches as a file.
+/// Prints the caches as a `cachefs.toml`.
 fn write_file(workspace: &Path, caches: &[DetectedKey], notes: &[String]) -> anyhow::Result<u8> {
     let home = std::env::home_dir().unwrap_or_default();
     let keys = caches.iter().map(|cache| cache.durable_key(workspace));
@@ -122,7 +122,7 @@ fn expand_key(workspace: &Path, found: DetectedCache) -> anyhow::Result<Detected
     })
 }
 
-/// The first of many.
+/// Joins the first `most` items, and counts the rest.
 fn list_some(all: &[String], most: usize) -> String {
     let mut text = all
         .iter()
@@ -137,8 +137,8 @@ fn list_some(all: &[String], most: usize) -> String {
 }
 
 impl DetectedKey {
-    /// The template that goes with files that are added, where it gives the same key today: it
-    /// does not where the repository ignores files that the patterns find.
+    /// The template that also covers files added later, if it gives the same key today. It does not
+    /// if the patterns match files that the repository ignores.
     fn durable_key(&self, workspace: &Path) -> &str {
         let patterns = self.found.key_by_patterns.as_deref().filter(|template| {
             setup::expand_in(workspace, template, false, &[])

@@ -18,7 +18,7 @@ use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
-/// The exit code for differences with `--exit-code`.
+/// Exit code for differences with `--exit-code`.
 const DIFFERENT: u8 = 1;
 
 /// Options of `diff`.
@@ -73,7 +73,7 @@ struct DiffCounts {
     bytes_removed: u64,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedDiff {
     before: String,
@@ -130,7 +130,7 @@ pub(crate) fn run_diff(global: &Global, args: &DiffArgs) -> anyhow::Result<u8> {
     })
 }
 
-/// The changes of a restored path.
+/// The changes in a restored path since its restore.
 fn of_path(global: &Global, path: &Path) -> anyhow::Result<(String, String, Vec<PathChange>)> {
     let store = setup::open_store(global)?;
     let remote = setup::remote_spec(global, &store)?;
@@ -201,7 +201,7 @@ fn diff_keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Ve
     })
 }
 
-/// The content of a key, or of a part of one; an empty stack if it does not exist.
+/// The content of a key, or of one of its parts; an empty stack if it does not exist.
 async fn key_stack(
     remote: &DynRemote,
     layers: &LayerCache,
@@ -211,7 +211,7 @@ async fn key_stack(
     Stack::new(layers.open(remote, &infos).await?)
 }
 
-/// `part` is where the paths of a key of several paths begin.
+/// Makes a path change; `part` is the path prefix in a key of several paths.
 fn path_change(difference: EntryDifference, part: Option<&CachePart>) -> PathChange {
     let size = |attr: Option<Attr>| {
         let file = attr.filter(|attr| attr.kind() == mode::FILE);

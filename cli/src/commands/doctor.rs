@@ -34,7 +34,7 @@ struct PrintedFinding {
     hint: Option<String>,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedDoctor {
     mode: &'static str,
@@ -86,12 +86,12 @@ pub(crate) fn run_doctor(global: &Global, args: &DoctorArgs) -> anyhow::Result<u
     Ok(if broken { exit::BACKEND } else { exit::SUCCESS })
 }
 
-/// The directories that were named, absolute.
+/// The directories to test, as absolute paths.
 fn probed_paths(args: &DoctorArgs) -> std::io::Result<Vec<PathBuf>> {
     args.paths.iter().map(std::path::absolute).collect()
 }
 
-/// Leftovers of cancelled jobs in the store.
+/// Reports changes that cancelled jobs left in the store.
 fn check_unsaved(store: &StoreDir) -> PrintedFinding {
     let amount = Unsaved::new(store).amount();
     let directory = output::format_path(&store.unsaved());
@@ -108,7 +108,7 @@ fn check_unsaved(store: &StoreDir) -> PrintedFinding {
     }
 }
 
-/// Tries the remote, in the way that a restore begins.
+/// Tests the remote with the first request of a restore.
 fn check_remote(global: &Global) -> anyhow::Result<PrintedFinding> {
     let (runtime, remote) = setup::connect_remote(global)?;
     let scope = setup::own_scope(global)?;
@@ -135,7 +135,7 @@ fn check_remote(global: &Global) -> anyhow::Result<PrintedFinding> {
     })
 }
 
-/// The first save creates a missing directory.
+/// A local remote that does not exist yet is no error: the first save creates it.
 fn is_new(error: &cachefs::Error) -> bool {
     use cachefs_store::remote::RemoteErrorKind::NoRemote;
     matches!(error, cachefs::Error::Store(cachefs_store::Error::Remote(error)) if error.kind() == NoRemote)

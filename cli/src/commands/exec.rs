@@ -70,10 +70,10 @@ enum SaveOn {
     Never,
 }
 
-/// Runs the command, whatever happens to the cache.
+/// Runs the command, even if the cache fails.
 ///
-/// The exit code is the command's, unless that is 0 and the cache's is not: a failure that is not
-/// soft, or a miss with `--fail-on-cache-miss`.
+/// The exit code is the command's. If that is 0, it is the cache's: nonzero after a hard failure,
+/// or after a miss with `--fail-on-cache-miss`.
 pub(crate) fn run_exec(
     global: &Global,
     args: &ExecArgs,
@@ -101,7 +101,7 @@ pub(crate) fn run_exec(
         return printed.end(global, "interrupted", exit::INTERRUPTED);
     }
 
-    // We stay where we are, or we would keep the mount busy.
+    // This process stays outside of the mount; a working directory in it would keep it busy.
     let directory = working_directory::covered_directory();
     let made = make_missing(&restored);
     let ended = run_command(
@@ -160,7 +160,7 @@ pub(crate) fn run_exec(
     printed.end(global, result, code)
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Default, Serialize)]
 struct PrintedExec {
     /// How the command ended: `exited`, `killed`, `not_started`, or `interrupted` before it ran.
@@ -170,7 +170,7 @@ struct PrintedExec {
     left: Vec<PrintedLeftover>,
     restored: Vec<Value>,
     saved: Vec<Value>,
-    /// Failures that are none of a cache's.
+    /// Failures that belong to no cache.
     failures: Vec<Value>,
     exit_code: u8,
 }
@@ -253,18 +253,18 @@ impl ExecArgs {
         caches::save_all(global, &caches, &display)
     }
 
-    /// Unmounts the mounts of this command, the last first. `keep` moves changes to `unsaved/` that
-    /// were to be saved and could not be.
+    /// Unmounts the mounts of this command, last first. With `keep`, changes that could not be
+    /// saved move to `unsaved/`.
     fn unmount(&self, global: &Global, restored: &[RestoredDirectory], keep: bool) {
         if self.keep_mounted {
             return;
         }
         let Ok(store) = setup::open_store(global) else {
-            // The mounts were made from it, so it could be opened a moment ago.
+            // We mounted from this store a moment ago, so this is unlikely.
             return;
         };
         let mut paths: Vec<&Path> = mounted_paths(restored).collect();
-        // Those within others first.
+        // Inner mounts first.
         paths.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
         for path in paths {
             let away = |lazy| match keep {
@@ -292,7 +292,7 @@ impl ExecArgs {
     }
 }
 
-/// The paths that this command has mounted.
+/// The paths that this command mounted.
 fn mounted_paths(restored: &[RestoredDirectory]) -> impl Iterator<Item = &Path> {
     restored.iter().filter_map(|one| {
         let report = one.result.as_ref().ok()?;
@@ -304,7 +304,7 @@ fn mounted_paths(restored: &[RestoredDirectory]) -> impl Iterator<Item = &Path> 
     })
 }
 
-/// Where unsaved changes are now.
+/// Describes the location of unsaved changes.
 fn where_kept(unsaved: &UnsavedChanges) -> String {
     let changes = output::format_count(unsaved.changes, "unsaved change");
     let verb = if unsaved.changes == 1 { "is" } else { "are" };
@@ -312,8 +312,8 @@ fn where_kept(unsaved: &UnsavedChanges) -> String {
     format!("{changes} {verb} in {}", place.unwrap_or_default())
 }
 
-/// Makes the directories of caches that missed, for commands that expect theirs to be there. Those
-/// that stay empty are removed in the end.
+/// Creates the directories of missed caches, because commands may expect them. Directories that
+/// stay empty are removed at the end.
 fn make_missing(restored: &[RestoredDirectory]) -> Vec<MadeDirectories> {
     let missing = restored.iter().filter(|one| !one.several);
     let missing = missing.filter(|one| one.main().is_none() && !one.path.exists());
@@ -331,7 +331,7 @@ fn make_missing(restored: &[RestoredDirectory]) -> Vec<MadeDirectories> {
         .collect()
 }
 
-/// Restores, after unmounting leftovers of a killed `exec`.
+/// Restores the caches, after unmounting the leftovers of killed `exec` commands.
 fn restore_for_exec(
     global: &Global,
     caches: &[ResolvedCache],
@@ -350,12 +350,12 @@ fn restore_for_exec(
     let records = MountRecords::new(&store);
     let mut paths = Vec::new();
     for cache in caches {
-        // The restore reports faults of the paths.
+        // The restore reports errors in the paths.
         let Ok(set) = setup::path_set(&cache.workspace, &cache.paths) else {
             continue;
         };
         for path in set.names() {
-            // Mounts of an earlier command are not ours to unmount.
+            // We must not unmount paths that an earlier command restored.
             if records.get(path)?.is_none() {
                 paths.push(path.to_owned());
             }
@@ -366,15 +366,15 @@ fn restore_for_exec(
     let restored = caches::restore_around(global, caches, &display);
     display.release();
     let restored = restored?;
-    // The matches of patterns are known only now.
+    // Only the restore resolves patterns to paths.
     if let Err(error) = claim.add(mounted_paths(&restored)) {
-        // It matters only if this process is killed, so it is no reason to go without the mounts.
+        // The claim matters only if this process is killed, so keep the mounts without it.
         tracing::info!("{error:#}");
     }
     Ok((restored, claim))
 }
 
-/// Variables for the command that make tools at home on mounts, unless they are set.
+/// Environment variables that make tools work well with mounts, unless they are already set.
 fn command_environment(caches: &[ResolvedCache]) -> Vec<(&'static str, &'static str)> {
     let is_uv = caches
         .iter()

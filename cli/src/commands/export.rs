@@ -48,7 +48,7 @@ enum CompressionArg {
     Zstd,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedExport<'a> {
     key: &'a str,
@@ -62,7 +62,7 @@ struct PrintedExport<'a> {
     bytes_received: u64,
 }
 
-/// The compression that a file's extension names.
+/// The compression that the extension of a file's name selects.
 fn by_name(path: &Path) -> Option<Compression> {
     let name = path.file_name()?.to_str()?;
     [
@@ -139,7 +139,7 @@ pub(crate) fn run_export(global: &Global, args: &ExportArgs) -> anyhow::Result<u
         },
         privileged: args.allow_privileged,
     };
-    // The file appears when it is complete.
+    // We create the file only when the archive is complete.
     let mut output = None;
     let begin = || -> cachefs::Result<Box<dyn Write>> {
         let file = NamedFile::create(target).map_err(args.cannot("create"))?;
@@ -191,7 +191,7 @@ pub(crate) fn run_export(global: &Global, args: &ExportArgs) -> anyhow::Result<u
     Ok(exit::SUCCESS)
 }
 
-/// As `tar` does: the control characters of an archive spoil a terminal.
+/// The error for an archive on a terminal, as in `tar`: control characters would garble it.
 fn to_terminal() -> cachefs::Error {
     cachefs::Error::usage(
         "cannot write an archive to a terminal",

@@ -60,7 +60,7 @@ struct Dropped {
     saved_micros: u64,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedGc {
     dry_run: bool,
@@ -191,10 +191,10 @@ fn print_gc(report: &GcReport, options: &GcOptions) {
     ));
 }
 
-/// So many objects of one kind are named.
+/// Maximum number of listed objects of one kind.
 const NAMED: usize = 10;
 
-/// Lists unreadable objects, which prevent others from being collected.
+/// Warns about unreadable objects, which keep other objects from being collected.
 fn warn_unreadable(report: &GcReport) {
     for (name, records) in report.unreadable.iter().take(NAMED) {
         for record in records.iter().take(NAMED) {
@@ -234,7 +234,7 @@ fn garbage_text(garbage: &Garbage) -> String {
     )
 }
 
-/// A time to wait, rounded up to minutes or hours.
+/// Formats a waiting time, rounded up to minutes or hours.
 fn wait_text(seconds: u64) -> String {
     match seconds {
         0..7200 => format!("{} min", seconds.div_ceil(60)),

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::global::remote_help;
 use crate::{exit, json_output, output};
 
-/// The topic that is not a command.
+/// The help topic that is not a command.
 const REMOTE: &str = "remote";
 
 /// Options of `help`.
@@ -39,13 +39,13 @@ pub(crate) fn run_help(args: &HelpArgs, root: Command) -> anyhow::Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-/// The command with these names, each a subcommand of the one before.
+/// Finds a command by its path of names, for example `daemon share`.
 ///
 /// # Errors
 ///
 /// A usage error if there is no such command.
 fn find_command(mut root: Command, names: &[String]) -> Result<Command, cachefs::Error> {
-    // Fills in the options of every command, and names such as `cachefs daemon share`.
+    // Propagates the global options, and builds full names such as `cachefs daemon share`.
     root.build();
     let found = names
         .iter()

@@ -47,7 +47,7 @@ pub(crate) struct ImportArgs {
     file: String,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedImport<'a> {
     key: &'a str,
@@ -66,18 +66,18 @@ struct PrintedImport<'a> {
     bytes_received: u64,
 }
 
-/// Where an archive is read.
+/// The source of an archive.
 pub(crate) enum ImportSource {
-    /// Standard input, which can be read once.
+    /// Standard input, which can be read only once.
     Stdin,
     /// A file.
     File(PathBuf),
-    /// An object of a remote.
+    /// An object on a remote.
     Object(Box<RemoteSpec>, ObjectKey),
 }
 
 impl ImportSource {
-    /// Takes a name as the command line has it apart; objects are reached as the remote is.
+    /// Parses a name from the command line; objects use the options and credentials of the remote.
     fn new(name: &str, remote: &RemoteSpec) -> anyhow::Result<Self> {
         if name == "-" {
             return Ok(Self::Stdin);
@@ -105,7 +105,7 @@ impl ImportSource {
     }
 }
 
-/// Imports an archive, which must be below the directory that `names` say.
+/// Imports an archive; its members must be below the directory given by `names`.
 pub(crate) fn run_import(
     global: &Global,
     archive: &ImportSource,

@@ -1,4 +1,4 @@
-//! Where a key is: commands about one key look where a restore looks.
+//! Finds the scope of a key; commands about one key search the same scopes as a restore.
 
 use cachefs_store::id::SaveId;
 use cachefs_store::refs::{Key, ListedKey, Scope, list_parts, read_newest};
@@ -7,7 +7,7 @@ use cachefs_store::remote::DynRemote;
 use crate::failure::not_found_error;
 use crate::output;
 
-/// The first of these scopes that has a key, with the key's parts.
+/// Finds the first of these scopes that has the key, with the parts of the key.
 pub(super) async fn find_holder(
     remote: &DynRemote,
     scopes: &[Scope],
@@ -22,7 +22,7 @@ pub(super) async fn find_holder(
     Ok(None)
 }
 
-/// The error of a key that is in none of these scopes, or has expired there.
+/// The error for a key that does not exist in these scopes, or has expired there.
 pub(super) async fn missing_key_error(
     remote: &DynRemote,
     scopes: &[Scope],
@@ -30,7 +30,7 @@ pub(super) async fn missing_key_error(
 ) -> anyhow::Error {
     let names: Vec<_> = scopes.iter().map(Scope::as_str).collect();
     let hint = "`cachefs list` lists keys; --scope selects another scope";
-    // Whatever keeps us from finding out more, it is not there.
+    // A failure here only costs details: the key is missing either way.
     if let Ok(Some((scope, parts))) = find_holder(remote, scopes, key).await
         && let Some(listed) = parts.first()
         && let Ok(Some(record)) = read_newest(remote, listed).await

@@ -34,7 +34,7 @@ pub(crate) struct PromoteArgs {
     dry_run: bool,
 }
 
-/// Advice for a key that is refused.
+/// Hint for a key that is refused.
 const REFUSED: &str = "nothing was written; the stored data does not match the key's layers: delete the key, and save it again in a trusted job";
 
 /// A key in the output of `--format json`.
@@ -45,7 +45,7 @@ struct PromotedKey {
     layers: usize,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedPromote<'a> {
     from: &'a str,
@@ -98,7 +98,7 @@ pub(crate) fn run_promote(global: &Global, args: &PromoteArgs) -> anyhow::Result
         });
         let key = &name.key;
         let promoted = match promoted {
-            // One corrupt key does not prevent the promotion of the others.
+            // Skip a corrupt key and promote the others.
             Err(error) if error.kind() == ErrorKind::Integrity => {
                 let is_newer = matches!(error, StoreError::Unsupported { .. });
                 let error = cachefs::Error::from(error);
@@ -121,7 +121,7 @@ pub(crate) fn run_promote(global: &Global, args: &PromoteArgs) -> anyhow::Result
             other => other.map_err(cachefs::Error::from)?,
         };
         let (result, layers) = match promoted {
-            // It went while all of them were gone through.
+            // Deleted while we promoted all keys.
             Promotion::Absent if args.all => continue,
             Promotion::Absent => {
                 let why = missing_key_error(remote, std::slice::from_ref(&from), key);

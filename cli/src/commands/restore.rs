@@ -96,7 +96,7 @@ fn parse_layer(text: &str) -> anyhow::Result<CacheLayer> {
     })
 }
 
-/// `cachefs mount`: as [`run_restore`], but a mount or nothing.
+/// `cachefs mount`: like [`run_restore`], but never copies.
 pub(crate) fn run_mount(
     global: &Global,
     args: &RestoreArgs,

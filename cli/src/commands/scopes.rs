@@ -48,7 +48,7 @@ struct PrintedScope {
     deleted: bool,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedScopes {
     own: String,

@@ -38,7 +38,8 @@ pub(crate) fn run_serve(global: &Global, args: &ServeArgs) -> anyhow::Result<u8>
             fallback: scopes.fallback,
             creator: machine_identity::current_creator(),
             platform: machine_identity::current_platform(),
-            // Nothing else writes to the spool, so a file that changes is a fault.
+            // Only this process writes to the spool, so a file that changes during the save is an
+            // error.
             strict_consistency: true,
             ..SaveRequest::new(name.clone())
         },

@@ -35,13 +35,13 @@ struct UnmountedPath {
     path: String,
     key: String,
     scope: String,
-    /// `unmounted`, or `forgotten` for a copy, which stays as a plain directory.
+    /// `unmounted`; or `forgotten` for a copy, which stays as a plain directory.
     result: &'static str,
-    /// Whether changes were dropped that no save has taken up.
+    /// Whether unsaved changes were discarded.
     lost_changes: bool,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedUmount {
     paths: Vec<UnmountedPath>,
@@ -87,8 +87,8 @@ pub(crate) fn run_umount(global: &Global, args: &UmountArgs) -> anyhow::Result<u
     Ok(exit::SUCCESS)
 }
 
-/// Takes out the path to unmount next: a mount goes before those that it hides and those that it
-/// lies in.
+/// Removes and returns the next path to unmount: a mount comes before the mounts that it hides or
+/// is nested in.
 fn take_next(paths: &mut Vec<PathBuf>) -> cachefs::Result<Option<PathBuf>> {
     let table = MountTable::read().map_err(cachefs::Error::io("read", "/proc/self/mountinfo"))?;
     let is_hidden = |path: &Path| table.hiding(path).is_some();

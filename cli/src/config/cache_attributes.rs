@@ -1,8 +1,8 @@
-//! Caches that are described by names and values, where there is neither a command line nor a file.
+//! Caches described by names and values instead of a command line or a file.
 //!
-//! The options of a container volume and the annotations of a container are settings of a cache
-//! under the names that they have in `cachefs.toml`. Each is parsed by the option of the same name,
-//! with the flags, the environment and the files of this process behind it.
+//! Options of a container volume and annotations of a container are settings of a cache, with the
+//! names of `cachefs.toml`. Each is parsed by the command-line option with the same name. Flags,
+//! the environment and the files of this process supply the defaults.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ use super::setting_names::{COMMANDS, Known, SettingKind, find_setting, proposed_
 use crate::caches::{CommonOptions, RestoreHow, SaveHow};
 use crate::global::Global;
 
-/// Options of the process rather than of one of the caches that it is about.
+/// Options of the process rather than of a cache.
 const OF_THE_PROCESS: [&str; 8] = [
     "store",
     "daemon",
@@ -28,27 +28,27 @@ const OF_THE_PROCESS: [&str; 8] = [
     "metrics-file",
     "dotenv",
 ];
-/// Options of a cache that names and values cannot express, and where it belongs, which is the
-/// caller's to say.
+/// Options of a cache that names and values cannot express: layers, and the path, which the caller
+/// determines.
 const LEFT_OUT: [&str; 2] = ["layer", "path"];
 
-/// The known names, and their meaning in this process.
+/// The names that are accepted, with the defaults of this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Vocabulary {
     command: Command,
-    /// Options of the command line for all commands, as flags; switches have no value.
+    /// The global options from the command line, as flags; switches have no value.
     flags: Vec<(String, Option<OsString>)>,
     known: BTreeMap<String, SettingKind>,
 }
 
-/// A cache as names and values describe it; whatever they leave open is as for every command.
+/// A cache described by names and values; defaults are those of every command.
 #[derive(Debug, Clone)]
 pub(crate) struct DescribedCache {
-    /// The common options, where the cache has none of its own.
+    /// The global options, with the overrides of this cache.
     pub(crate) global: Global,
-    /// The template of the key.
+    /// Template of the key.
     pub(crate) key: Option<String>,
-    /// The templates of the prefixes, best first.
+    /// Templates of the prefixes, best first.
     pub(crate) restore_keys: Vec<String>,
     /// Whether to restore and to save.
     pub(crate) common: CommonOptions,
@@ -59,7 +59,7 @@ pub(crate) struct DescribedCache {
 }
 
 impl LoadedConfig {
-    /// The permitted names and values, and those that this process already has.
+    /// The accepted names, and the values that this process already has.
     pub(crate) fn vocabulary(&self) -> Vocabulary {
         let Known {
             settings,
@@ -98,12 +98,12 @@ impl LoadedConfig {
 }
 
 impl Vocabulary {
-    /// Reads names and values; `own` are names that the caller knows besides, which are left alone.
+    /// Parses names and values; ignores the names in `own`, which the caller handles itself.
     ///
     /// # Errors
     ///
-    /// A usage error for a name that there is not, which lists those that there are; for a value
-    /// that its option does not take; and for an option that is named twice.
+    /// A usage error for an unknown name, which lists the known ones; for a value that the option
+    /// rejects; and for an option that is given twice.
     pub(crate) fn describe(
         &self,
         options: &BTreeMap<String, String>,
@@ -145,7 +145,7 @@ impl Vocabulary {
         })
     }
 
-    /// Options of the command line for all commands, as flags to pass on.
+    /// The global options from the command line, as flags for another process.
     pub(crate) fn flags(&self) -> Vec<String> {
         let flags = self.flags.iter();
         let mut flags: Vec<String> = flags
@@ -170,7 +170,7 @@ impl Vocabulary {
         cachefs::Error::usage(format!("unknown option `{name}`"), hint)
     }
 
-    /// The arguments of a command with the flags of this process and these options.
+    /// Parses a command line made of the flags of this process and these options.
     fn matches(
         &self,
         command: &str,
@@ -183,8 +183,8 @@ impl Vocabulary {
                 .chain(own.into_iter().flat_map(Command::get_arguments))
         };
         let has = |name: &str| args().any(|arg| arg.get_long() == Some(name));
-        // The description of a cache is independent of the options of the same name, which require
-        // each other.
+        // `--key`, `--path` and `--layer` require each other on the command line, but here the
+        // caller describes the cache.
         let is_about_how =
             |name: &str| has(name) && !super::setting_names::OF_A_CACHE.contains(&name);
         let flag = |name: &str, value: Option<&OsStr>| {
@@ -212,7 +212,7 @@ impl Vocabulary {
     }
 }
 
-/// The command with switches that take `true` and `false`, so that an option can also say no.
+/// Makes switches accept `true` and `false`, so that a value can also turn one off.
 fn with_values(command: Command) -> Command {
     command
         .mut_args(|arg| match arg.get_action() {
@@ -232,7 +232,7 @@ fn with_values(command: Command) -> Command {
         .mut_subcommands(with_values)
 }
 
-/// The values of a list: between commas or white space.
+/// Splits a list at commas and white space.
 fn split_list(value: &str) -> Vec<String> {
     value
         .split(|c: char| c == ',' || c.is_whitespace())
@@ -249,7 +249,7 @@ fn parse_matches<T: FromArgMatches>(matches: &ArgMatches) -> Result<T, cachefs::
     T::from_arg_matches(matches).map_err(|error| not_accepted(&error))
 }
 
-/// An error of the parser, on one line.
+/// Formats an error of the parser on one line.
 fn not_accepted(error: &clap::Error) -> cachefs::Error {
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();

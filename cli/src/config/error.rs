@@ -1,4 +1,4 @@
-//! Mistakes in a file, with position and advice.
+//! Errors in a configuration file, with position and hint.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use super::find::PROJECT_FILE;
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FilePosition {
     /// The file.
     pub(crate) file: PathBuf,
     /// The line, from 1.
     pub(crate) line: usize,
-    /// The character in the line, from 1.
+    /// The column in characters, from 1.
     pub(crate) column: usize,
 }
 
 impl FilePosition {
-    /// The place of a byte offset in a file's text.
+    /// The position of a byte offset in a file's text.
     pub(super) fn at(file: &Path, text: &str, offset: usize) -> Self {
         let before = &text[..text.floor_char_boundary(offset)];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -36,37 +36,37 @@ impl fmt::Display for FilePosition {
     }
 }
 
-/// Why a file cannot be used.
+/// An error in a configuration file.
 ///
-/// `Display` is the message with its place; [`ConfigError::pointer`] shows the place and
-/// [`ConfigError::hint`] the way out.
+/// `Display` prints the message with its position; [`ConfigError::pointer`] shows the line and
+/// [`ConfigError::hint`] the fix.
 #[derive(Debug)]
 pub(crate) struct ConfigError {
     place: FilePosition,
-    /// The line of the place.
+    /// The text of the line with the error.
     line: String,
-    /// How many characters of the line are marked.
+    /// The number of characters to mark.
     width: usize,
     problem: Box<ConfigProblem>,
 }
 
-/// The kinds of fault a file can have.
+/// The kinds of error a file can have.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConfigProblem {
-    /// Not TOML.
+    /// Not valid TOML.
     #[error("{0}")]
     Syntax(String),
-    /// Not UTF-8.
+    /// Not valid UTF-8.
     #[error("this is not UTF-8 text")]
     NotText,
-    /// A name that no setting has.
+    /// An unknown setting.
     #[error("unknown setting `{name}`{place}")]
     Unknown {
-        /// The name.
+        /// The unknown name.
         name: String,
-        /// Where it was looked for, with a space before it.
+        /// The table that it was found in, with a leading space.
         place: &'static str,
-        /// The names that there are.
+        /// The known names.
         known: Vec<String>,
     },
     /// A value of the wrong type.
@@ -74,42 +74,42 @@ pub(super) enum ConfigProblem {
     Type {
         /// The setting.
         name: String,
-        /// The expected kind.
+        /// The expected type.
         wanted: &'static str,
-        /// The kind of the given value.
+        /// The type that was given.
         found: &'static str,
     },
-    /// A value of the right type that means nothing.
+    /// A value of the right type that is invalid.
     #[error("{message}")]
     Value {
-        /// The mistake.
+        /// The error.
         message: String,
-        /// Advice.
+        /// The fix.
         hint: String,
     },
     /// One setting under two names.
     #[error("`{0}` is set twice")]
     Twice(String),
-    /// A cache without something it needs.
+    /// A cache or layer without a required setting.
     #[error("{owner} has no `{name}`")]
     Missing {
-        /// The cache or layer with the mistake.
+        /// The cache or layer.
         owner: String,
-        /// Name of the missing setting.
+        /// The missing setting.
         name: &'static str,
-        /// For example.
+        /// An example for the hint.
         example: &'static str,
     },
-    /// A setting that is not a project's business.
+    /// A setting that a project's file may not contain.
     #[error("`{0}` cannot be set by a project")]
     NotForProjects(String),
-    /// Caches in a file that is not a project's.
+    /// Caches in a file other than a project's.
     #[error("only a project's file can define caches")]
     CachesOutside,
 }
 
 impl ConfigError {
-    /// Attaches a problem to the text that it was found in.
+    /// Attaches the file and its text to a problem at `span`.
     pub(super) fn new(problem: ConfigProblem, file: &Path, text: &str, span: Range<usize>) -> Self {
         let place = FilePosition::at(file, text, span.start);
         let line = text.lines().nth(place.line - 1).unwrap_or_default();
@@ -123,7 +123,7 @@ impl ConfigError {
         }
     }
 
-    /// The line of the file that holds the fault, and under it carets that mark the place.
+    /// The line of the file with the error, and below it a line of carets that mark the position.
     pub(crate) fn pointer(&self) -> String {
         let shown: String = self
             .line
@@ -134,7 +134,7 @@ impl ConfigError {
         format!("{shown}\n{indent}{}", "^".repeat(self.width))
     }
 
-    /// Advice as a sentence without a full stop.
+    /// The fix, as a sentence without a full stop.
     pub(crate) fn hint(&self) -> String {
         match &*self.problem {
             ConfigProblem::Syntax(_) => {
@@ -172,11 +172,11 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The known name that is most like another, if one is similar enough to be meant.
+/// The known name that is most similar to `name`, if one is similar enough to be meant.
 ///
-/// A typo counts first: one edit for every three letters, so that `kee` is `key` and not
-/// `keep-changes`. Likeness, which favours a common beginning, decides among equal edits and finds
-/// abbreviations such as `compress` for `compression`.
+/// The edit distance decides first: we allow one edit per three letters, so `kee` is `key` and not
+/// `keep-changes`. Similarity, which favours a common prefix, breaks ties and finds abbreviations
+/// such as `compress` for `compression`.
 pub(super) fn nearest_name<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let name = name.replace('_', "-").to_lowercase();
     let likeness = |known: &str| strsim::jaro_winkler(&name, known);

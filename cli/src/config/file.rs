@@ -1,4 +1,4 @@
-//! One file: from TOML to settings and caches, each with its place.
+//! Parses one file from TOML to settings and caches, each with its position.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,28 +14,28 @@ use super::setting_names::{Known, SettingKind, anchor_path, find_setting, propos
 use super::trusted_settings;
 use crate::caches::CacheLayer;
 
-/// A cache that a file describes.
+/// A cache described in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CacheTable {
-    /// Its name.
+    /// The cache's name.
     pub(crate) name: String,
-    /// Where it is described.
+    /// The position of its table.
     pub(crate) place: FilePosition,
-    /// Its layers, the bottom one first, and where each is described.
+    /// Its layers with their positions, bottom first.
     pub(crate) layers: Vec<(CacheLayer, FilePosition)>,
-    /// Everything else, by the option's name.
+    /// All other settings, by the option's name.
     pub(crate) settings: BTreeMap<String, FileSetting>,
 }
 
-/// Content of a file.
+/// The content of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ConfigFile {
     pub(super) settings: BTreeMap<String, FileSetting>,
-    /// In the file's order.
+    /// The caches, in the order of the file.
     pub(super) caches: Vec<CacheTable>,
 }
 
-/// Reads a file's text.
+/// Parses a file's text.
 pub(super) fn read_config(
     path: &Path,
     level: ConfigLevel,
@@ -258,7 +258,7 @@ impl ConfigReader<'_> {
     }
 
     fn layer(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<CacheLayer, ConfigError> {
-        // `restore` has both, or this would not be the command that it is.
+        // `restore` always has both options.
         let text = &self.known.of_caches["key"];
         let list = &self.known.of_caches["restore-key"];
         let mut settings = BTreeMap::new();
@@ -304,7 +304,7 @@ impl ConfigReader<'_> {
     }
 }
 
-/// A table's entries as the file has them.
+/// A table's entries in the order of the file.
 fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Key<'i>, &'t Value<'i>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);

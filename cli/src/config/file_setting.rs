@@ -1,4 +1,4 @@
-//! A value that a file gives to an option.
+//! The value of an option from a file.
 
 use super::error::FilePosition;
 use super::find::ConfigLevel;
@@ -6,9 +6,9 @@ use super::find::ConfigLevel;
 /// A file's value for one option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileSetting {
-    /// The values, as the option's parser takes them.
+    /// The values, in the format of the option's parser.
     pub(crate) values: Vec<String>,
-    /// Where the file says it.
+    /// The position in the file.
     pub(crate) place: FilePosition,
     /// Level of the file.
     pub(crate) level: ConfigLevel,

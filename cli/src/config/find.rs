@@ -1,24 +1,24 @@
-//! Which files there are to read.
+//! Finds the configuration files.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use cachefs::paths::working_directory;
 
-/// The name of a project's file.
+/// Name of a project's file.
 pub(super) const PROJECT_FILE: &str = "cachefs.toml";
 /// The system's file.
 const SYSTEM_FILE: &str = "/etc/cachefs/config.toml";
 
-/// Level of a file. A later one has precedence.
+/// Level of a file; later levels take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ConfigLevel {
-    /// The machine's.
+    /// The system's file.
     System,
-    /// The user's.
+    /// The user's file.
     User,
-    /// The project's, which a change to the project may change.
+    /// The project's file, which a pull request can change.
     Project,
 }
 
@@ -27,16 +27,16 @@ pub(crate) enum ConfigLevel {
 pub(crate) struct Looked {
     /// Level of the file.
     pub(crate) level: ConfigLevel,
-    /// Where it is, or would be.
+    /// The path, whether or not the file exists.
     pub(crate) path: PathBuf,
-    /// Whether it is there.
+    /// Whether the file exists.
     pub(crate) found: bool,
 }
 
-/// The places where files are searched.
+/// The directories and files to search.
 #[derive(Debug)]
 pub(super) struct Surroundings {
-    /// The current directory; empty when it has been deleted.
+    /// The current directory; empty if it has been deleted.
     pub(super) current: PathBuf,
     /// The home directory.
     pub(super) home: Option<PathBuf>,
@@ -59,10 +59,10 @@ impl Surroundings {
         })
     }
 
-    /// The files, from the one that counts least.
+    /// The files, in increasing order of precedence.
     ///
-    /// `named` takes the place of the project's file, and counts as found whether it is there or
-    /// not: to miss it is an error when it is read.
+    /// `named` replaces the project's file, and counts as found even if it does not exist, so that
+    /// reading it reports the error.
     pub(super) fn files(&self, named: Option<&Path>) -> Vec<Looked> {
         let user = self
             .config_home
@@ -89,8 +89,8 @@ impl Surroundings {
 
     /// The nearest project's file, from the current directory upwards.
     ///
-    /// The search ends at the top of a repository, at the home directory, and at directories that
-    /// anyone can write to: a file in `/tmp` must not affect builds below it.
+    /// The search ends at the top of a repository, at the home directory, and at world-writable
+    /// directories: a file in `/tmp` must not affect builds below it.
     fn project(&self) -> Option<PathBuf> {
         for directory in self.current.ancestors() {
             let is_outside = directory != self.current

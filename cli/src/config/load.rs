@@ -1,4 +1,4 @@
-//! From the files and the arguments to the command line that counts.
+//! Combines files, environment and arguments into one command line.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,40 +15,40 @@ use super::{ConfigError, trusted_settings};
 use crate::global::Global;
 use crate::output;
 
-/// The settings of the files, overridden by the command line.
+/// The configuration files, with the command line on top.
 #[derive(Debug)]
 pub(crate) struct LoadedConfig {
-    /// The command, with the files' settings as its defaults.
+    /// The command, with the settings of the files as its defaults.
     pub(super) command: Command,
-    /// The arguments of this process, the program's name first.
+    /// The arguments of this process, starting with the program's name.
     pub(super) arguments: Vec<OsString>,
-    /// The resulting settings.
+    /// The parsed arguments.
     pub(super) matches: ArgMatches,
-    /// The settings of all files; of several, the one that counts.
+    /// The settings of all files, each from the file with the highest precedence.
     pub(super) settings: BTreeMap<String, FileSetting>,
     /// The caches of the project's file, in its order.
     pub(super) caches: Vec<CacheTable>,
-    /// The files that were looked for, the one that counts least first.
+    /// The files that were looked for, in increasing order of precedence.
     files: Vec<Looked>,
-    /// Settings that do not count, though the project's file has them.
+    /// Settings of the project's file that were ignored.
     passed_over: Vec<(&'static str, FileSetting)>,
 }
 
-/// The command line of the program, as far as files count for it.
+/// The command line of the program, as far as configuration files affect it.
 pub(crate) trait CommandLine: Parser {
-    /// The options of every command.
+    /// The global options.
     fn global(&self) -> &Global;
 
-    /// Whether configuration files count.
+    /// Whether to read configuration files.
     fn reads_config(&self) -> bool;
 }
 
-/// Parses the arguments, with files and the environment behind them.
+/// Parses the arguments, with the environment and the files as defaults.
 ///
 /// # Errors
 ///
-/// [`clap::Error`] for arguments that are wrong or ask for help, [`ConfigError`] for a file that
-/// cannot be used, and a usage error for one that cannot be read.
+/// [`clap::Error`] for invalid arguments and for `--help`, [`ConfigError`] for an invalid file, and
+/// a usage error for a file that cannot be read.
 pub(crate) fn parse_arguments<C: CommandLine>(
     arguments: Vec<OsString>,
 ) -> anyhow::Result<(C, LoadedConfig)> {
@@ -69,7 +69,7 @@ pub(crate) fn parse_arguments<C: CommandLine>(
     }
     let surroundings = Surroundings::here().map_err(cachefs::Error::io("find", "."))?;
     config.read(surroundings.files(cli.global().config.as_deref()))?;
-    // Taking the arguments apart once more costs milliseconds, which a restore would notice.
+    // Parsing the arguments again takes milliseconds, which would be noticeable in a restore.
     if config.settings.is_empty() {
         return Ok((cli, config));
     }
@@ -101,7 +101,7 @@ impl LoadedConfig {
         Ok(())
     }
 
-    /// Whether a flag or the environment sets an option of every command.
+    /// Whether a flag or an environment variable sets a global option.
     fn is_given(&self, option: &str) -> bool {
         matches!(
             self.matches.value_source(option),
@@ -109,8 +109,8 @@ impl LoadedConfig {
         )
     }
 
-    /// Notes about the files to print before the command runs; `uses_remote` means that
-    /// it is about to send data to the remote, or to trust data from it.
+    /// Notes about the files that the user should see before the command runs. Set `uses_remote` if
+    /// the command will send data to the remote or trust data from it.
     pub(crate) fn notes(&self, uses_remote: bool) -> Vec<String> {
         let mut notes = Vec::new();
         for (name, setting) in &self.passed_over {
@@ -135,18 +135,19 @@ impl LoadedConfig {
         notes
     }
 
-    /// The files that were looked for, the one that counts least first; none with `--no-config`.
+    /// The files that were looked for, in increasing order of precedence; none with `--no-config`.
     pub(crate) fn files(&self) -> &[Looked] {
         &self.files
     }
 
-    /// The project's file, if there is one.
+    /// The project's file, if any.
     pub(crate) fn project_file(&self) -> Option<&Path> {
         let project = |looked: &&Looked| looked.level == ConfigLevel::Project && looked.found;
         Some(&self.files.iter().find(project)?.path)
     }
 
-    /// The directory of the project's file, which relative paths and key templates start from.
+    /// The directory of the project's file; relative paths and key templates are resolved against
+    /// it.
     pub(super) fn project(&self) -> Option<&Path> {
         self.project_file()?.parent()
     }
@@ -173,8 +174,8 @@ fn read_file(looked: &Looked, known: &Known) -> anyhow::Result<ConfigFile> {
     Ok(file::read_config(path, looked.level, &text, known)?)
 }
 
-/// Makes settings the defaults of the options that they are named after, in every command; what a
-/// cache is does not go by the options of the same name.
+/// Makes settings the defaults of the options with the same names, in every command. Options that
+/// define a cache, such as `--key`, get no defaults.
 pub(super) fn with_defaults(command: Command, settings: &BTreeMap<String, FileSetting>) -> Command {
     let setting = |arg: &Arg| {
         let name = arg.get_long().filter(|name| !OF_A_CACHE.contains(name))?;

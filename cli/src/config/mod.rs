@@ -1,12 +1,12 @@
 //! Settings and caches from files, and their precedence.
 //!
-//! A setting of a file is an option of the command line with the same name: it becomes the option's
-//! default before the command line is parsed. So flags have precedence over the environment, and
-//! the environment over files; the same code checks all values, and clap reports their origins. An
-//! option that is added to the commands is a setting automatically.
+//! A setting of a file is a command-line option with the same name: it becomes the option's default
+//! before we parse the command line. So flags override the environment, and the environment
+//! overrides files. The same code checks all values, and clap reports their origins. A new option
+//! of a command is automatically a setting.
 //!
-//! Among files, the nearest has precedence: the project's file over the user's, and that over the
-//! system's. The project's file also describes caches, each as a set of options of its own.
+//! Among files, the nearest one wins: the project's file overrides the user's, which overrides the
+//! system's. The project's file also describes caches, each as its own set of options.
 
 mod cache_attributes;
 mod error;

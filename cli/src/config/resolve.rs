@@ -1,4 +1,4 @@
-//! From the tables of a file to the caches that a command works with.
+//! Resolves the tables of a file to caches.
 
 use clap::FromArgMatches;
 
@@ -7,23 +7,23 @@ use super::find::PROJECT_FILE;
 use super::load::{LoadedConfig, with_defaults};
 use crate::caches::{CacheLayer, CommonOptions, ResolvedCache, RestoreHow, SaveHow};
 
-/// Which of a file's caches a command is about.
+/// The caches of a file that a command selects.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Selection<'a> {
-    /// Their names; all of them when there is none.
+    /// The names of the caches; empty selects all.
     pub(crate) names: &'a [String],
-    /// The layer that stands for the whole cache; caches without it are left out unless named.
+    /// The layer that stands for the whole cache; caches without it are skipped unless named.
     pub(crate) layer: Option<&'a str>,
 }
 
 impl LoadedConfig {
-    /// The caches of the project's file that are selected, in the file's order.
+    /// The selected caches of the project's file, in the file's order.
     ///
-    /// Options of the command override those of the cache in the file.
+    /// Options of the running command override the file's settings of a cache.
     ///
     /// # Errors
     ///
-    /// A usage error when there is no such cache or layer, or no cache at all.
+    /// A usage error if a cache or layer does not exist, or the file has no cache.
     pub(crate) fn caches(&self, selection: &Selection<'_>) -> anyhow::Result<Vec<ResolvedCache>> {
         if self.caches.is_empty() {
             return Err(self.no_caches().into());
@@ -98,7 +98,7 @@ impl LoadedConfig {
                         .any(|arg| arg.get_long() == Some(option))
                 })
             };
-            // A command has all options of a set or none.
+            // A command has all options of a group or none.
             if has("policy") {
                 cache.common = CommonOptions::from_arg_matches(matches)?;
             }
@@ -135,7 +135,7 @@ impl LoadedConfig {
     }
 }
 
-/// The cache as the stack up to a layer, if it has that layer.
+/// Truncates the stack of a cache above `layer`; `None` if the cache does not have that layer.
 fn stack_up_to(mut cache: ResolvedCache, layer: &str) -> Option<ResolvedCache> {
     let at = cache.layers.iter().position(|known| known.name == layer)?;
     let CacheLayer {

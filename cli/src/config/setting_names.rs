@@ -1,4 +1,4 @@
-//! The settings that there are: the options of the commands.
+//! The known settings, derived from the options of the commands.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, Command};
 
 use super::error::ConfigProblem;
 
-/// Options that are about one run and so are no settings.
+/// Options of a single run, which cannot be settings.
 const OF_ONE_RUN: [&str; 7] = [
     "help",
     "version",
@@ -19,30 +19,30 @@ const OF_ONE_RUN: [&str; 7] = [
     "dry-run",
     "lookup-only",
 ];
-/// Options that describe a cache, so they belong in its table.
+/// Options that define a cache, and so belong in its table.
 pub(super) const OF_A_CACHE: [&str; 4] = ["key", "restore-key", "path", "layer"];
-/// The commands whose options are settings, together with those of every command.
+/// The commands whose options are settings, in addition to the global options.
 pub(super) const COMMANDS: [&str; 2] = ["restore", "save"];
 
 /// All settings, by name.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// Those of every command, and defaults for all caches.
+    /// Settings at the top level: global options, and defaults for all caches.
     pub(super) settings: BTreeMap<String, SettingKind>,
-    /// Those of a cache.
+    /// Settings of a cache.
     pub(super) of_caches: BTreeMap<String, SettingKind>,
 }
 
 /// The type of a setting's value.
 #[derive(Debug, Clone)]
 pub(super) struct SettingKind {
-    /// Whether it takes several values.
+    /// Whether it accepts several values.
     pub(super) is_list: bool,
-    /// Whether it is `true` or `false`.
+    /// Whether it is a boolean.
     pub(super) is_switch: bool,
-    /// Whether it can be a number without quotes.
+    /// Whether it accepts a number without quotes.
     pub(super) takes_number: bool,
-    /// Whether it is a path, and so relative to the file.
+    /// Whether it is a path, which is relative to the file.
     pub(super) is_path: bool,
     parser: ValueParser,
 }
@@ -90,7 +90,7 @@ impl SettingKind {
         }
     }
 
-    /// A description of its values.
+    /// The expected type, in words.
     pub(super) fn wanted(&self) -> &'static str {
         match self {
             Self {
@@ -104,7 +104,7 @@ impl SettingKind {
         }
     }
 
-    /// Has the option's own parser look at a value.
+    /// Checks a value with the option's own parser.
     pub(super) fn check(&self, name: &str, value: &str) -> Result<(), ConfigProblem> {
         let arg = Arg::new("value")
             .long("value")
@@ -136,7 +136,7 @@ impl SettingKind {
     }
 }
 
-/// The setting that a name in a file means: lists may be named in the plural, `restore-keys`.
+/// The setting for a name in a file. Lists also have a plural name, for example `restore-keys`.
 pub(super) fn find_setting<'a>(
     settings: &'a BTreeMap<String, SettingKind>,
     name: &str,
@@ -155,7 +155,7 @@ pub(super) fn find_setting<'a>(
 /// Lists whose names have no plural.
 const NO_PLURAL: [&str; 1] = ["secrets-allow"];
 
-/// The names to propose, lists in the plural.
+/// The names to suggest, lists in the plural.
 pub(super) fn proposed_names(settings: &BTreeMap<String, SettingKind>) -> Vec<String> {
     settings
         .iter()
@@ -169,9 +169,9 @@ pub(super) fn proposed_names(settings: &BTreeMap<String, SettingKind>) -> Vec<St
         .collect()
 }
 
-/// Makes a path of a file absolute: `~` is the home directory, anything else starts from the
-/// directory of the file. A pattern that starts with `!` stays: where an exclusion counts depends
-/// on how it is written.
+/// Makes a path of a file absolute: `~` is the home directory, anything else is relative to the
+/// directory of the file. A path that starts with `!` stays as it is, because the meaning of an
+/// exclusion depends on its spelling.
 pub(super) fn anchor_path(path: &str, directory: &std::path::Path) -> String {
     if path.starts_with('!') {
         return path.to_owned();
@@ -185,7 +185,7 @@ pub(super) fn anchor_path(path: &str, directory: &std::path::Path) -> String {
         None => None,
     };
     let path = in_home.unwrap_or_else(|| directory.join(path));
-    // `./node_modules` is `node_modules`; `..` stays, as it may lead through a link.
+    // `./node_modules` becomes `node_modules`; `..` stays, as it may pass through a link.
     path.components()
         .collect::<PathBuf>()
         .to_string_lossy()

@@ -1,4 +1,4 @@
-//! Tests of files: permitted settings, positions of mistakes, and precedence.
+//! Tests of files: permitted settings, positions of errors, and precedence.
 
 use std::fs;
 use std::path::Path;
@@ -244,7 +244,7 @@ fn the_projects_file_is_found_upwards_and_not_outside() {
         assert_eq!(files[1].path, root.join("home/.config/cachefs/config.toml"));
         files.get(2).map(|file| file.path.clone())
     };
-    // A file in the home directory is not a project's, unless the project itself is there.
+    // A file in the home directory is a project's only if the project is there.
     fs::write(root.join("home/cachefs.toml"), "").unwrap();
     assert_eq!(look(&inner), None);
     assert_eq!(
@@ -253,12 +253,12 @@ fn the_projects_file_is_found_upwards_and_not_outside() {
     );
     fs::write(repo.join("cachefs.toml"), "").unwrap();
     assert_eq!(look(&inner), Some(repo.join("cachefs.toml")));
-    // A repository in it is a project of its own.
+    // A repository below it is a separate project.
     fs::create_dir(repo.join("a/.git")).unwrap();
     assert_eq!(look(&inner), None);
     fs::write(repo.join("a/cachefs.toml"), "").unwrap();
     assert_eq!(look(&inner), Some(repo.join("a/cachefs.toml")));
-    // Anyone may write here.
+    // World-writable.
     fs::remove_dir(repo.join("a/.git")).unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     fs::set_permissions(repo.join("a"), open).unwrap();

@@ -1,4 +1,4 @@
-//! Where a value comes from.
+//! The origins of values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,14 +13,14 @@ use super::load::{LoadedConfig, with_defaults};
 use super::setting_names::{COMMANDS, Known, OF_A_CACHE};
 use crate::caches::CacheLayer;
 
-/// Who said it, from the one who counts least.
+/// The origin of a value, in increasing order of precedence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Nobody.
+    /// The default of the option.
     Default,
-    /// A file.
+    /// A configuration file.
     File(FilePosition),
-    /// A variable of the environment.
+    /// An environment variable.
     Environment(String),
     /// A flag of this command.
     Flag,
@@ -37,19 +37,19 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A setting's value.
+/// A setting with its values and their origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SettingValue {
-    /// The setting.
+    /// The setting's name.
     pub(crate) name: String,
-    /// Its values; none when it is not set and has no default.
+    /// Its values; empty if it is not set and has no default.
     pub(crate) values: Vec<String>,
-    /// Where they come from.
+    /// The origin of the values.
     pub(crate) origin: Origin,
 }
 
 impl LoadedConfig {
-    /// Every setting, by name.
+    /// Every setting, sorted by name.
     pub(crate) fn values(&self) -> Vec<SettingValue> {
         let known = Known::of(&self.command).settings;
         let mut values = BTreeMap::new();
@@ -65,7 +65,7 @@ impl LoadedConfig {
         values.into_values().collect()
     }
 
-    /// The caches in the project's file, in order, and the values that override them.
+    /// The caches of the project's file, in its order, with the values that override the file's.
     pub(crate) fn caches_said(&self) -> Vec<Said> {
         self.caches.iter().map(|table| self.said(table)).collect()
     }
@@ -97,20 +97,20 @@ impl LoadedConfig {
     }
 }
 
-/// A cache as a file describes it.
+/// A cache as described by a file.
 #[derive(Debug)]
 pub(crate) struct Said {
     /// The cache's name.
     pub(crate) name: String,
-    /// Where it is described.
+    /// The position of its table.
     pub(crate) place: FilePosition,
     /// Its settings.
     pub(crate) values: Vec<SettingValue>,
-    /// Its layers, the bottom one first, and where each is described.
+    /// Its layers with their positions, bottom first.
     pub(crate) layers: Vec<(CacheLayer, FilePosition)>,
 }
 
-/// The values of a command's own options when it is given no flags.
+/// The values of a command's own options without any flags.
 fn command_values(
     command: &Command,
     name: &str,

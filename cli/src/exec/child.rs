@@ -1,4 +1,4 @@
-//! The command: started, sent the signals that we get, and waited for.
+//! The child process: starts it, forwards signals to it, and waits for it.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -17,19 +17,19 @@ const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]
 /// Signals that a terminal sends to all processes of its foreground group.
 const FROM_TERMINAL: [i32; 2] = [SIGINT, SIGQUIT];
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Debug)]
 pub(crate) enum ChildEnd {
-    /// By itself, with this exit code.
+    /// It exited with this code.
     Code(u8),
-    /// By this signal.
+    /// This signal killed it.
     Signal(i32),
     /// It could not be started.
     NotStarted(std::io::Error),
 }
 
 impl ChildEnd {
-    /// The exit code for our caller, as shells define it.
+    /// The exit code for our caller, as in a shell: 128 plus the signal's number.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Code(code) => *code,
@@ -39,7 +39,7 @@ impl ChildEnd {
         }
     }
 
-    /// Description of the end, to follow "the command".
+    /// Describes the end, to follow "the command".
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Code(code) => format!("exited with code {code}"),
@@ -52,13 +52,13 @@ impl ChildEnd {
     }
 }
 
-/// Signals that are kept for the command from now on, also those that come before it runs.
+/// Signals that are queued for the command, including those that arrive before it runs.
 pub(crate) struct Forwarding {
     signals: Signals,
 }
 
 impl Forwarding {
-    /// Begins to keep signals.
+    /// Starts to queue signals.
     pub(crate) fn start() -> std::io::Result<Self> {
         Ok(Self {
             signals: Signals::new(FORWARDED)?,
@@ -66,10 +66,11 @@ impl Forwarding {
     }
 }
 
-/// Runs a command with our standard input, output and error, and passes signals on to it; in
-/// another directory than ours when one is named.
+/// Runs a command with our standard input, output and error, and forwards signals to it.
+/// `directory`, if given, becomes its working directory.
 ///
-/// With `--format json` its output goes to standard error: ours is for the object alone.
+/// With `--format json`, its output goes to standard error, because ours must contain only the
+/// object.
 pub(crate) fn run_child(
     command: &[OsString],
     env: &[(&str, &str)],
@@ -83,7 +84,7 @@ pub(crate) fn run_child(
     to_start.args(args).envs(env.iter().copied());
     if let Some(directory) = directory {
         if let Err(error) = std::fs::metadata(directory) {
-            // Otherwise it would look as if there were no such program.
+            // Otherwise the message would be that the program does not exist.
             let reason = format!("cannot enter {}: {error}", directory.display());
             return Ok(ChildEnd::NotStarted(std::io::Error::other(reason)));
         }
@@ -109,7 +110,7 @@ fn wait_for_child(child: &mut Child, forwarding: Forwarding) -> std::io::Result<
                 continue;
             }
             if let Some(signal) = Signal::from_named_raw(number) {
-                // It may have ended by itself just now.
+                // It may have exited already.
                 let _ = kill_process(pid, signal);
             }
         }
@@ -117,8 +118,8 @@ fn wait_for_child(child: &mut Child, forwarding: Forwarding) -> std::io::Result<
     let thread = std::thread::Builder::new()
         .name("forward".to_owned())
         .spawn(forward)?;
-    // The process stays known until no signal can be sent to it any more: its number could be
-    // another one's by then.
+    // Do not reap the process while signals can still be forwarded: otherwise another process could
+    // get its PID.
     let ended = loop {
         match waitid(
             WaitId::Pid(pid),
@@ -129,7 +130,7 @@ fn wait_for_child(child: &mut Child, forwarding: Forwarding) -> std::io::Result<
         }
     };
     handle.close();
-    // It does nothing that can panic.
+    // The thread does not panic.
     let _ = thread.join();
     ended?;
     let status = child.wait()?;
@@ -140,13 +141,13 @@ fn wait_for_child(child: &mut Child, forwarding: Forwarding) -> std::io::Result<
     })
 }
 
-/// Whether we are in the foreground of a terminal, which then sends its signals to the command
-/// as it does to us.
+/// Whether we are in the foreground process group of a terminal. Then the terminal sends its
+/// signals to the command directly.
 fn is_in_foreground() -> bool {
     let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
         return false;
     };
-    // pid (name) state ppid pgrp session tty_nr tpgid; the name may hold anything.
+    // pid (name) state ppid pgrp session tty_nr tpgid; the name can contain any character.
     let Some((_, rest)) = stat.rsplit_once(')') else {
         return false;
     };

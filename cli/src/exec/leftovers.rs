@@ -1,8 +1,8 @@
 //! Removes mounts that a killed `exec` left behind.
 //!
 //! A running `exec` holds a lock on a file that lists its restored paths. The kernel releases the
-//! lock with the process, however it ends. So a file that can be locked belongs to a process that
-//! is gone.
+//! lock when the process exits, even if it is killed. So an unlocked file belongs to a dead
+//! process.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -20,14 +20,14 @@ use cachefs_store::id::SaveId;
 pub(crate) struct Leftover {
     /// The path, which is unmounted now.
     pub(crate) path: PathBuf,
-    /// Its changes.
+    /// Its unsaved changes, if any.
     pub(crate) unsaved: Option<UnsavedChanges>,
 }
 
-/// The paths of one `exec`, while it runs.
+/// The paths of an `exec` while it runs.
 pub(crate) struct Claim {
     path: PathBuf,
-    /// Locked.
+    /// The locked file.
     file: File,
 }
 
@@ -39,7 +39,7 @@ impl Claim {
         let name = SaveId::now().to_string();
         let path = dir.join(&name);
         let list = claim_bytes(paths.iter().map(PathBuf::as_path));
-        // It has its name once it is locked: before, it would look abandoned.
+        // Rename it only once it is locked; before that it would look abandoned.
         let hidden = dir.join(format!(".{name}"));
         let write = || -> std::io::Result<File> {
             let mut file = File::create_new(&hidden)?;
@@ -52,7 +52,7 @@ impl Claim {
         Ok(Self { path, file })
     }
 
-    /// Claims more.
+    /// Adds paths to the claim.
     pub(crate) fn add<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) -> anyhow::Result<()> {
         self.file
             .write_all(&claim_bytes(paths))
@@ -61,8 +61,8 @@ impl Claim {
 
     /// Unmounts the paths of killed processes. Their changes are moved to `unsaved/` in the store.
     ///
-    /// A path is left as it is while it is in use, for example by a command that outlived its
-    /// `exec`, or if its changes cannot be moved.
+    /// A path stays mounted if it is in use, for example by a command that outlived its `exec`, or
+    /// if its changes cannot be moved.
     pub(crate) fn clear(store: &StoreDir) -> Vec<Leftover> {
         let files = fs::read_dir(claims_directory(store))
             .into_iter()
@@ -90,7 +90,7 @@ impl Claim {
                 }
             }
             if is_clear {
-                // Gone already when another command was as quick.
+                // Another command may have removed it already.
                 let _ = fs::remove_file(file.path());
             }
         }
@@ -100,12 +100,12 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // The next `exec` finds a file that cannot be removed.
+        // If it cannot be removed, the next `exec` cleans it up.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Paths as a claim lists them.
+/// Encodes paths for a claim's file.
 fn claim_bytes<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<u8> {
     let mut list = Vec::new();
     for path in paths {
@@ -119,7 +119,7 @@ fn claims_directory(store: &StoreDir) -> PathBuf {
     store.path().join("exec")
 }
 
-/// The paths of a claim whose process is gone.
+/// The paths of a claim whose process is dead; `None` if it still runs.
 fn abandoned_paths(file: &Path) -> Option<Vec<PathBuf>> {
     let mut file = File::open(file).ok()?;
     file.try_lock().ok()?;

@@ -1,4 +1,4 @@
-//! Running a command between a restore and a save.
+//! Runs a command between a restore and a save.
 
 mod child;
 mod leftovers;

@@ -10,7 +10,7 @@ use crate::keys::{FileInput, KeyPart, PartKind};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub(crate) enum InputDifference {
-    /// A file has another content.
+    /// The content of a file changed.
     FileChanged {
         path: String,
         blake3: Option<String>,
@@ -18,35 +18,37 @@ pub(crate) enum InputDifference {
         bytes: u64,
         bytes_saved: u64,
     },
-    /// A file counts now and did not count then.
+    /// A file that only the requested key covers.
     FileAdded { path: String, bytes: u64 },
-    /// A file counted then and does not now.
+    /// A file that only the existing key covers.
     FileRemoved { path: String, bytes_saved: u64 },
-    /// A variable, or an expression in its place, has another value.
+    /// A variable or other expression has another value.
     Value {
         name: String,
         value: String,
         value_saved: String,
     },
-    /// The template itself is another.
+    /// The template itself changed.
     Template {
         text: Option<String>,
         text_saved: Option<String>,
     },
 }
 
-/// Two keys' inputs compared.
+/// The result of comparing the inputs of two keys.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Comparison {
-    /// The differences in the template's order.
+    /// The differences, in the order of the template.
     pub(crate) differences: Vec<InputDifference>,
-    /// How many expressions of the template give the same value, and of how many.
+    /// The number of expressions with the same value, and the number of all expressions.
     pub(crate) agree: (usize, usize),
-    /// How near the two are: 1 when everything agrees. Files count by their share.
+    /// Similarity of the keys, from 0 to 1; 1 if everything agrees. A file hash counts by the share
+    /// of equal files.
     pub(crate) nearness: f64,
 }
 
-/// The least nearness of keys of one template: they are of the same cache, whatever else differs.
+/// Minimum similarity of keys with the same template: they belong to the same cache, however much
+/// their inputs differ.
 const SAME_TEMPLATE: f64 = 0.1;
 
 /// Compares the inputs of the requested key with those of an existing one.
@@ -58,7 +60,7 @@ pub(crate) fn compare_inputs(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison 
         let is_text = |part: &KeyPart| part.kind == PartKind::Text;
         let counts = !ours.or(saved).is_none_or(is_text);
         inputs += usize::from(counts);
-        // Text decides which cache it is meant to be, so it weighs as much as any input.
+        // Text usually names the cache, so it weighs as much as any input.
         weight += 1.0;
         match (ours, saved) {
             (Some(ours), Some(saved)) if ours.value == saved.value => {
@@ -74,7 +76,7 @@ pub(crate) fn compare_inputs(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison 
     }
     let same_template = text_of(ours) == text_of(saved);
     if near == 0.0 && !same_template {
-        // Nothing in common: part by part it would only be long.
+        // Nothing in common: the differences of the parts would be a long and useless list.
         differences = vec![InputDifference::Template {
             text: Some(text_of(ours)),
             text_saved: Some(text_of(saved)),
@@ -94,12 +96,12 @@ pub(crate) fn compare_inputs(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison 
     }
 }
 
-/// A template as it was written.
+/// A template as written.
 fn text_of(parts: &[KeyPart]) -> String {
     parts.iter().map(|part| part.name.as_str()).collect()
 }
 
-/// Whether both keys begin with text, and with another one: people put the cache's name there.
+/// Whether both keys start with different text, which is usually the cache's name.
 fn begins_otherwise(ours: &[KeyPart], saved: &[KeyPart]) -> bool {
     match (ours.first(), saved.first()) {
         (Some(ours), Some(saved)) => {
@@ -137,7 +139,7 @@ fn pair_parts<'a>(
     pairs
 }
 
-/// Says how two parts with different values differ, and returns how near they are.
+/// Records the differences between two parts with different values, and returns their similarity.
 fn compare_parts(ours: &KeyPart, saved: &KeyPart, out: &mut Vec<InputDifference>) -> f64 {
     if ours.kind == PartKind::Text {
         out.push(template_difference(ours, saved));
@@ -155,10 +157,10 @@ fn compare_parts(ours: &KeyPart, saved: &KeyPart, out: &mut Vec<InputDifference>
     let before = out.len();
     let (same, all) = compare_files(&ours.files, &saved.files, out);
     if out.len() == before || ours.name != saved.name {
-        // The same files give another hash when the expression that hashes them is another.
+        // The same files can have another hash because another expression hashes them.
         out.insert(before, template_difference(ours, saved));
     }
-    // Not quite 1 when all files agree: the values differ.
+    // Less than 1 even if all files agree, because the values differ.
     same as f64 / (all as f64 + 1.0)
 }
 
@@ -169,7 +171,7 @@ fn template_difference(ours: &KeyPart, saved: &KeyPart) -> InputDifference {
     }
 }
 
-/// Compares lists of files; returns how many agree, and of how many.
+/// Compares lists of files; returns the number of equal files and the number of all files.
 fn compare_files(
     ours: &[FileInput],
     saved: &[FileInput],
@@ -210,7 +212,7 @@ fn compare_files(
 }
 
 impl InputDifference {
-    /// It in a few words, as part of a sentence; `saved` is when the other key was.
+    /// Describes the difference as part of a sentence; `saved` is the age of the other key.
     pub(crate) fn words(&self) -> String {
         match self {
             Self::FileChanged {
@@ -333,10 +335,10 @@ mod tests {
             words(&compared),
             ["the template has `v2-` instead of `v1-`"]
         );
-        // Nothing in common.
+        // The keys have nothing in common.
         let compared = compare_inputs(&[text("a")], &[text("m2-"), file.clone()]);
         assert_eq!(words(&compared), ["the template has `a` instead of `m2-h`"]);
-        // The same files under another expression.
+        // The same files, hashed by another expression.
         let other = KeyPart {
             name: "other".to_owned(),
             value: "x".to_owned(),

@@ -1,6 +1,6 @@
 //! Measures the similarity of two keys by their text.
 
-/// Words for one system or machine, under which other CI systems and tools know it.
+/// Words for an operating system or architecture, with the names in other CI systems and tools.
 const SYNONYMS: &[(&str, &[&str])] = &[
     (
         "os",
@@ -15,13 +15,13 @@ const SYNONYMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Cuts a key where words end.
+/// Splits a key into words.
 fn key_words(key: &str) -> impl Iterator<Item = &str> {
     key.split(['-', '.', '/', ':', ' ', '+', '@', '='])
 }
 
-/// A key without differences between machines: lower case, with the same word for all operating
-/// systems and for all architectures.
+/// Normalises a key across machines: lower case, with one word for all operating systems and one
+/// for all architectures.
 pub(super) fn without_platform(key: &str) -> String {
     let lower = key.to_lowercase();
     let words = key_words(&lower).map(|word| {
@@ -31,7 +31,7 @@ pub(super) fn without_platform(key: &str) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
-/// How many words two keys have in common at their beginning and at their end.
+/// The number of words that two keys have in common at their start and at their end.
 pub(super) fn common_words(a: &str, b: &str) -> usize {
     let (a, b): (Vec<_>, Vec<_>) = (key_words(a).collect(), key_words(b).collect());
     let same = |(a, b): &(&&str, &&str)| a == b;

@@ -12,23 +12,23 @@ use super::nearest_keys::{parts_of, read_nearest};
 use crate::keys::{KeyPart, PartKind};
 use crate::output;
 
-/// How long a miss may take longer to be explained.
+/// Maximum time that the explanation may add to a miss.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Pages of keys that are listed in each scope.
+/// Number of pages of keys to list in each scope.
 const PAGES: usize = 1;
-/// Records that are read.
+/// Maximum number of records to read.
 const RECORDS: usize = 4;
-/// Differences that are named.
+/// Maximum number of differences to list.
 const NAMED: usize = 3;
 
 /// A short explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Brief {
-    /// For people, without a name of the cache before it.
+    /// The line for users, without the cache's name as prefix.
     pub(crate) line: String,
 }
 
-/// Explains a match by prefix: the differing inputs, from the record alone.
+/// Explains a match by prefix: lists the inputs that differ, using only the record.
 pub(crate) fn of_match(parts: &[KeyPart], record: &RefRecord) -> Option<Brief> {
     let compared = compare_inputs(parts, &parts_of(&record.parts)?);
     if compared.differences.is_empty() {
@@ -110,7 +110,7 @@ async fn explain_briefly(
     Some(Brief { line })
 }
 
-/// When a record stopped counting, if it has.
+/// The time since a record expired; `None` if it has not.
 pub(super) fn expired_text(record: &RefRecord) -> Option<String> {
     let expires = record.expires?;
     record
@@ -118,7 +118,7 @@ pub(super) fn expired_text(record: &RefRecord) -> Option<String> {
         .then(|| output::format_until(expires))
 }
 
-/// The text that a key begins with whatever its inputs are.
+/// The literal text at the start of a key, which does not depend on its inputs.
 pub(super) fn literal_prefix(parts: &[KeyPart]) -> &str {
     parts
         .first()
@@ -126,7 +126,7 @@ pub(super) fn literal_prefix(parts: &[KeyPart]) -> &str {
         .map_or("", |part| &part.value)
 }
 
-/// `m2-ab12 was saved 3 h ago by build`.
+/// Formats a save: `m2-ab12 was saved 3 h ago by build`.
 fn saved_text(key: &str, micros: u64, creator: &Creator) -> String {
     let by = match &creator.job {
         Some(job) => format!("job {job}"),

@@ -1,8 +1,8 @@
 //! Explains a miss by similar keys and their differences.
 //!
 //! Records contain the inputs of their keys. [`compare`] compares those with the inputs of the
-//! missing key and finds the file or variable that differs. [`nearest_keys`] chooses the keys of a
-//! remote that are worth comparing, with few requests. [`miss`] collects the report of `explain`,
+//! missing key and finds the file or variable that differs. [`nearest_keys`] picks the keys of a
+//! remote that are worth comparing, with few requests. [`miss`] creates the report of `explain`,
 //! and [`miss_line`] the line that `restore` adds to a miss.
 
 mod compare;

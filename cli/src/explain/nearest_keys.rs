@@ -1,4 +1,4 @@
-//! Which of the keys that exist are nearest to one that does not.
+//! Finds the existing keys that are nearest to a missing one.
 
 use cachefs_store::id::SaveId;
 use cachefs_store::refs::{Creator, ListedKey, Platform, RefName, read_newest};
@@ -14,20 +14,20 @@ use crate::keys::KeyPart;
 pub(crate) struct Candidate {
     /// The key.
     pub(crate) name: RefName,
-    /// When it was saved last, in microseconds since 1970.
+    /// Time of its last save, in microseconds since 1970.
     pub(crate) micros: u64,
     /// Whether it has expired.
     pub(crate) expired: bool,
     /// Creator of the save.
     pub(crate) creator: Creator,
-    /// Where.
+    /// Platform of the save.
     pub(crate) platform: Platform,
-    /// Its inputs compared with ours; `None` if its record does not contain them.
+    /// The comparison of its inputs with ours; `None` if its record has none.
     pub(crate) comparison: Option<Comparison>,
 }
 
 /// Reads the records of the most similar keys, at most `limit` of them in parallel, and ranks them
-/// by agreement, then by age. Unreadable records are left out.
+/// by agreement, then by age. Unreadable records are skipped.
 pub(super) async fn read_nearest(
     remote: &DynRemote,
     key: &str,
@@ -67,8 +67,8 @@ pub(super) async fn read_nearest(
     retain_related(key, candidates)
 }
 
-/// Drops keys of other caches: those without anything in common with the key, or with less than
-/// half of the nearest key's similarity.
+/// Drops keys of other caches: those with nothing in common with the key, or with less than half of
+/// the nearest key's similarity.
 fn retain_related(key: &str, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     let nearness = |it: &Candidate| it.comparison.as_ref().map(|it| it.nearness);
     let best = candidates.iter().find_map(nearness).unwrap_or(0.0);
@@ -79,7 +79,7 @@ fn retain_related(key: &str, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates
 }
 
-/// The inputs in a record; `None` if it has none that this version understands.
+/// The inputs in a record; `None` if it has none that this version can parse.
 pub(super) fn parts_of(parts: &serde_json::Value) -> Option<Vec<KeyPart>> {
     let parts: Vec<KeyPart> = serde_json::from_value(parts.clone()).ok()?;
     (!parts.is_empty()).then_some(parts)

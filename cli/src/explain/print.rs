@@ -1,10 +1,10 @@
-//! An explanation in words.
+//! Prints an explanation as text.
 
 use super::compare::InputDifference;
 use super::miss::{Explanation, Near, ScopeReport};
 use crate::output;
 
-/// Digits of a hash that are shown.
+/// Number of digits of a hash to print.
 const DIGITS: usize = 12;
 
 /// Prints an explanation to standard output.

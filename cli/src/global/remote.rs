@@ -1,10 +1,10 @@
-//! The options that say where caches are kept and how that place is reached.
+//! The options for the location of the remote and its credentials.
 
 use cachefs_store::remote::{Environment, RemoteSpec};
 use clap::builder::BoolishValueParser;
 use clap::{Args, Command};
 
-/// The heading of the options of a remote. Short help has the first of them only.
+/// The heading of the remote's options. Short help has only the first of them.
 pub(crate) const REMOTE_HEADING: &str =
     "Remote (options of S3, Google Cloud Storage and Azure: `cachefs help remote`)";
 
@@ -65,7 +65,7 @@ pub(crate) struct RemoteArgs {
 }
 
 impl RemoteArgs {
-    /// The options that are set, as the variables that say the same to another run of this program.
+    /// The options that are set, as environment variables for another run of this program.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let text = [
             ("CACHEFS_REMOTE", &self.remote),
@@ -93,7 +93,7 @@ impl RemoteArgs {
         variables
     }
 
-    /// How the remote at `url` is reached, with credentials from `env`.
+    /// The specification of the remote at `url`, with credentials from `env`.
     pub(crate) fn spec(&self, url: String, env: Environment) -> RemoteSpec {
         RemoteSpec {
             url,
@@ -114,7 +114,7 @@ impl RemoteArgs {
     }
 }
 
-/// The page that `cachefs help remote` prints: the options of a remote alone.
+/// The page of `cachefs help remote`, with only the options of a remote.
 pub(crate) fn remote_help() -> Command {
     RemoteArgs::augment_args(Command::new("remote"))
         .mut_args(|arg| arg.help_heading(None).hide_env_values(true))

@@ -1,14 +1,11 @@
-//! Times and sizes as users write them.
+//! Parses durations and sizes with units.
 
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
-/// Parses a time span such as `500ms`, `30s`, `1m30s`, `1.5h`, `14d` or `2 weeks`. A number without
-/// a unit is in seconds. A day has 24 hours.
-///
-/// # Errors
-/// A message for the user, also for zero and for negative spans.
+/// Parses a duration such as `500ms`, `30s`, `2m`, `12h`, `14d` or `2w`; a bare number is in
+/// seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let with_unit = match has_unit(text) {
         true => text.trim().to_owned(),
@@ -23,8 +20,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is not a time such as 500ms, 30s, 1m30s or 14d"))
 }
 
-/// Parses a time span as [`parse_duration`] does, but requires a unit: a user who writes `14` for a
-/// lifetime means days, and in seconds the cache would expire at once.
+/// Parses a duration like [`parse_duration`], but rejects a bare number: a user who writes `14` for
+/// a retention time means days, but would get seconds.
 pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
     match has_unit(text) {
         true => parse_duration(text),

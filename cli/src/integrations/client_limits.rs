@@ -1,5 +1,4 @@
-//! Bounds for the clients of a service's socket: how many there are, and how long each may be
-//! silent.
+//! Limits for clients of a service's socket: their number, and the idle time of each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +6,12 @@ use std::time::Duration;
 use cachefs::sys::limits::raise_descriptors;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// How long it may take for each request after that: engines and kubelet keep connections for
-/// later.
+/// Idle timeout after the first request: engines and kubelet keep connections open for reuse.
 const NEXT: Duration = Duration::from_secs(300);
-/// Largest number of concurrent clients. Engines have one connection for each request in flight,
-/// and one for some minutes afterwards.
+/// Maximum number of concurrent clients. Engines use one connection per request in flight, and keep
+/// it open for some minutes.
 const MOST: usize = 512;
-/// Clients may use one `PART`th of the process's descriptors; the rest is for their requests.
+/// Clients may use 1/`PART` of the process's file descriptors; the rest is for their requests.
 const PART: u64 = 4;
 
 /// The clients of one socket.
@@ -23,7 +21,7 @@ pub(crate) struct Clients {
     first: Duration,
 }
 
-/// A connected client, until it is dropped.
+/// A connected client; it counts against the limit until dropped.
 #[derive(Debug)]
 pub(crate) struct Client {
     first: Duration,
@@ -31,18 +29,18 @@ pub(crate) struct Client {
     _room: OwnedSemaphorePermit,
 }
 
-/// Requests of a client.
+/// State of a client's requests.
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    /// Requests that are being answered.
+    /// Number of requests in progress.
     answering: usize,
-    /// Whether there was a whole request.
+    /// Whether the client has sent a complete request.
     has_asked: bool,
 }
 
 impl Clients {
-    /// None yet; each may take `first` for its first whole request. Raises the number of
-    /// descriptors that the process may have.
+    /// Starts with no clients; each has `first` to send its first complete request. Raises the
+    /// process's limit of file descriptors.
     pub(crate) fn new(first: Duration) -> Self {
         let part = usize::try_from(raise_descriptors() / PART).unwrap_or(MOST);
         Self::at_most(part.clamp(1, MOST), first)
@@ -55,7 +53,7 @@ impl Clients {
         }
     }
 
-    /// One more client; `None` when there are too many.
+    /// Admits a client; `None` if there are too many.
     pub(crate) fn admit(&self) -> Option<Arc<Client>> {
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             tracing::warn!("rejected a client: too many are connected");
@@ -70,7 +68,7 @@ impl Clients {
 }
 
 impl Client {
-    /// Notes that a request is there as a whole, and is answered until the result is dropped.
+    /// Records that a complete request arrived. It is in progress until the result is dropped.
     pub(crate) fn answer(self: &Arc<Self>) -> Answering {
         self.state.send_modify(|state| {
             state.answering += 1;
@@ -79,8 +77,8 @@ impl Client {
         Answering(Arc::clone(self))
     }
 
-    /// Waits until the client has been silent for too long. An incomplete request counts as
-    /// silence, however many bytes of it arrive.
+    /// Waits until the client has been idle for too long. A client with an incomplete request is
+    /// idle, however many bytes of it arrive.
     pub(crate) async fn is_silent(&self) {
         self.is_silent_for(NEXT).await;
     }
@@ -93,7 +91,7 @@ impl Client {
                 true => next,
                 false => self.first,
             };
-            // The sender is this client's own, so there is always another change to wait for.
+            // The client owns the sender, so the channel stays open.
             if now.answering > 0 {
                 let _ = state.changed().await;
             } else if tokio::time::timeout(limit, state.changed()).await.is_err() {
@@ -103,7 +101,7 @@ impl Client {
     }
 }
 
-/// A request that is being answered.
+/// A request in progress.
 #[derive(Debug)]
 pub(crate) struct Answering(Arc<Client>);
 
@@ -141,7 +139,7 @@ mod tests {
         assert!(still.is_err(), "its request is being answered");
         drop(answering);
         silent.await;
-        // The first request has come, so the longer limit counts.
+        // After the first request, the longer timeout applies.
         let silent = client.is_silent_for(NEVER);
         assert!(tokio::time::timeout(SOON * 20, silent).await.is_err());
     }

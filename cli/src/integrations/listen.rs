@@ -1,4 +1,4 @@
-//! The sockets of services that others talk to: engines, kubelet.
+//! The sockets of services for local clients such as engines and kubelet.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,8 +8,8 @@ use std::path::Path;
 use cachefs::Error;
 use cachefs::sys::socket::{self, SocketFile};
 
-/// Listens at a path, to which only this user (and root) can connect, and replaces the socket of an
-/// earlier run. `option` is the option for another path.
+/// Listens on a Unix socket at a path, and replaces the socket of an earlier run. Only this user
+/// and root can connect. `option` is the option for another path.
 ///
 /// # Errors
 ///

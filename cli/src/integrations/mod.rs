@@ -1,4 +1,4 @@
-//! Services and hooks that other systems call: each a feature of this crate, on by default.
+//! Services and hooks for other systems; each is a feature of this crate, on by default.
 
 #[cfg(any(feature = "csi", feature = "volumes", feature = "serve"))]
 pub(crate) mod client_limits;

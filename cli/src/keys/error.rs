@@ -1,4 +1,4 @@
-//! Faults of a template, with their place and advice.
+//! Errors in a template: the problem, its position, and a hint that names the fix.
 
 use std::fmt;
 use std::io;
@@ -11,18 +11,18 @@ use cachefs_store::refs::MAX_KEY_CHARS;
 pub(crate) struct Span {
     /// Offset of the first byte.
     pub(super) start: usize,
-    /// Offset behind the last byte.
+    /// Offset one past the last byte.
     pub(super) end: usize,
 }
 
 impl Span {
-    /// Makes a span.
+    /// Makes a span from `start` to `end`, exclusive.
     pub(super) fn new(start: usize, end: usize) -> Self {
         Self { start, end }
     }
 }
 
-/// A [`TemplateProblem`] and the place it was found at, before the template is attached.
+/// A [`TemplateProblem`] and its position, before the template is attached.
 #[derive(Debug)]
 pub(super) struct TemplateFault {
     pub(super) problem: TemplateProblem,
@@ -30,12 +30,12 @@ pub(super) struct TemplateFault {
 }
 
 impl TemplateFault {
-    /// Makes a fault.
+    /// Makes a fault at `span`.
     pub(super) fn new(problem: TemplateProblem, span: Span) -> Self {
         Self { problem, span }
     }
 
-    /// Attaches the template, for showing the place.
+    /// Attaches the template, so that the error can show the position.
     pub(super) fn in_template(self, template: &str) -> KeyError {
         KeyError {
             problem: self.problem,
@@ -45,10 +45,10 @@ impl TemplateFault {
     }
 }
 
-/// Why a template gave no key.
+/// An error that prevented the expansion of a template.
 ///
-/// `Display` is the message alone; [`KeyError::pointer`] shows the place and [`KeyError::hint`]
-/// the way out.
+/// `Display` prints only the message; [`KeyError::pointer`] shows the position and
+/// [`KeyError::hint`] the fix.
 #[derive(Debug)]
 pub(crate) struct KeyError {
     problem: TemplateProblem,
@@ -56,13 +56,13 @@ pub(crate) struct KeyError {
     span: Span,
 }
 
-/// The kinds of fault a template can have.
+/// The kinds of error a template can have.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TemplateProblem {
-    /// The end of the template came inside an expression.
+    /// The template ended inside an expression.
     #[error("unclosed `{open}`")]
     Unclosed {
-        /// How the expression was opened.
+        /// The opening delimiter, for example `${{`.
         open: &'static str,
     },
     /// A closing `}}` in plain text.
@@ -71,24 +71,24 @@ pub(crate) enum TemplateProblem {
     /// A string without its closing quote.
     #[error("unclosed string, expected {quote}")]
     UnclosedString {
-        /// The quote that is missing.
+        /// The missing quote.
         quote: char,
     },
-    /// A backslash in a string before something it cannot escape.
+    /// A backslash in a string before a character that has no escape.
     #[error("unknown escape `\\{0}`")]
     BadEscape(char),
-    /// A character that no expression contains.
+    /// A character that cannot occur in an expression.
     #[error("unexpected character {0:?}")]
     UnexpectedChar(char),
-    /// A token where another was needed.
+    /// A token where the grammar needs another one.
     #[error("expected {wanted}, found {found}")]
     Unexpected {
-        /// A correct alternative.
+        /// The expected token, in words.
         wanted: &'static str,
-        /// The text at this place.
+        /// The token that was found.
         found: String,
     },
-    /// Braces with nothing in them.
+    /// Empty braces.
     #[error("empty expression")]
     EmptyExpression,
     /// A function that does not exist.
@@ -100,19 +100,19 @@ pub(crate) enum TemplateProblem {
     /// A function called with too many or too few arguments.
     #[error("`{name}` takes {wanted}, not {got}")]
     Arguments {
-        /// The function.
+        /// The function's name.
         name: String,
-        /// The arguments that it takes.
+        /// The arguments that it takes, in words.
         wanted: &'static str,
-        /// How many it got.
+        /// The number of arguments that were given.
         got: usize,
     },
-    /// A file named by `checksum` is not there.
+    /// A file named by `checksum` does not exist.
     #[error("no file `{name}` in {}", .dir.display())]
     MissingFile {
         /// The path as the template names it.
         name: String,
-        /// Where it was looked for.
+        /// The directory that the path is relative to.
         dir: PathBuf,
     },
     /// Patterns that match no file.
@@ -120,7 +120,7 @@ pub(crate) enum TemplateProblem {
     NoMatch {
         /// The patterns, quoted and joined.
         patterns: String,
-        /// Where they were looked for.
+        /// The directory that was searched.
         dir: PathBuf,
     },
     /// A path that is a directory, a device, a pipe or a socket.
@@ -128,10 +128,10 @@ pub(crate) enum TemplateProblem {
     NotAFile {
         /// The path as the template names it.
         name: String,
-        /// Its actual type.
+        /// The type of the file, in words.
         what: &'static str,
     },
-    /// A link inside the workspace that ends outside.
+    /// A symbolic link inside the workspace that points outside of it.
     #[error("`{name}` is a link out of the workspace")]
     LeavesWorkspace {
         /// The path as the template names it.
@@ -142,40 +142,40 @@ pub(crate) enum TemplateProblem {
     BadPattern {
         /// The pattern.
         pattern: String,
-        /// The fault.
+        /// The error of the glob compiler.
         reason: String,
     },
-    /// A file or directory that is there and cannot be read.
+    /// A file or directory that exists but cannot be read.
     #[error("cannot read {}: {source}", .path.display())]
     Unreadable {
         /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// A variable, in a template that must not see any.
+    /// A variable, in a template that may not read variables.
     #[error("`{0}` cannot be used here: the variables belong to the service that expands the key")]
     Withheld(String),
-    /// A function that reads files, in a template that must not see any.
+    /// A function that reads files, in a template that may not read files.
     #[error("`{0}` cannot be used here: the files belong to the host that expands the key")]
     NoFiles(String),
-    /// A variable that the environment does not have.
+    /// A variable that is not set in the environment.
     #[error("environment variable `{0}` is not set")]
     Unset(String),
-    /// Something about the build that no CI system reports here.
+    /// A property of the build, such as its branch, that the CI system does not report.
     #[error("`{name}` is unknown {place}")]
     UnknownHere {
         /// The variable as the template names it.
         name: String,
-        /// In which CI system, or outside of any.
+        /// The CI system, in words; or that there is none.
         place: String,
-        /// The variables that would supply it, joined.
+        /// The environment variables that could supply the value, joined.
         variables: String,
     },
-    /// A key without a character.
+    /// An empty key.
     #[error("key is empty")]
     Empty,
-    /// A key over the limit.
+    /// A key over the limit; its length in characters.
     #[error("key has {0} characters, more than {MAX_KEY_CHARS}")]
     TooLong(usize),
     /// A control character in a key.
@@ -183,11 +183,11 @@ pub(crate) enum TemplateProblem {
     Control(char),
 }
 
-/// The functions a template can call, for hints.
+/// The functions that a template can call, for hints.
 pub(super) const FUNCTIONS: &str = "checksum, hashFiles, arch, os, epoch, env";
 
 impl KeyError {
-    /// Advice, as a sentence without a full stop.
+    /// The fix, as a sentence without a full stop.
     pub(crate) fn hint(&self) -> String {
         match &self.problem {
             TemplateProblem::Unclosed { .. } => "every `{{` needs a `}}`, every `(` a `)`".into(),
@@ -251,13 +251,14 @@ impl KeyError {
         }
     }
 
-    /// The line of the template that holds the fault, and under it carets that mark the place.
+    /// The line of the template with the error, and below it a line of carets that mark the
+    /// position.
     pub(crate) fn pointer(&self) -> String {
         let before = &self.template[..self.span.start];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let rest = &self.template[self.span.start..];
         let line_end = self.span.start + rest.find('\n').unwrap_or(rest.len());
-        // Control characters would move the terminal's cursor away from the caret.
+        // Control characters would move the terminal's cursor and misplace the caret.
         let shown: String = self.template[line_start..line_end]
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
@@ -272,7 +273,7 @@ impl KeyError {
         )
     }
 
-    /// The position of the fault: characters from the start of the template.
+    /// The column of the error: characters from the start of the template.
     #[cfg(test)]
     pub(super) fn column(&self) -> usize {
         self.template[..self.span.start].chars().count()
@@ -291,7 +292,7 @@ impl std::error::Error for KeyError {
     }
 }
 
-/// Says which variables exist, or why this one cannot.
+/// Lists the variables that exist, or explains why this one cannot.
 fn unknown_variable_hint(name: &str) -> String {
     let first = name.split('.').next().unwrap_or_default();
     match first {

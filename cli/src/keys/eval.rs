@@ -38,7 +38,7 @@ pub(super) fn evaluate_piece(
     })
 }
 
-/// Whether evaluating a piece reads files.
+/// Whether the evaluation of a piece reads files.
 pub(super) fn reads_files(piece: &TemplatePiece) -> bool {
     let TemplatePiece::Expression {
         expression: Expression::Call { name, .. },
@@ -50,7 +50,7 @@ pub(super) fn reads_files(piece: &TemplatePiece) -> bool {
     matches!(name.as_str(), "checksum" | "hashFiles")
 }
 
-/// Whether evaluating a piece reads a variable. `runner.os` and `runner.arch` need none.
+/// Whether the evaluation of a piece reads the environment. `runner.os` and `runner.arch` do not.
 pub(super) fn reads_variables(piece: &TemplatePiece) -> bool {
     let TemplatePiece::Expression { expression, .. } = piece else {
         return false;
@@ -63,7 +63,7 @@ pub(super) fn reads_variables(piece: &TemplatePiece) -> bool {
     }
 }
 
-/// A part without the name it has in the template.
+/// A [`KeyPart`] before it gets its name.
 struct Evaluated {
     kind: PartKind,
     value: String,
@@ -143,7 +143,7 @@ fn call_function(
     }
 }
 
-/// Evaluates a variable, `path` being its names joined by dots.
+/// Evaluates a variable; `path` is its names joined by dots, for example `github.ref_name`.
 fn evaluate_variable(
     path: &str,
     dotted: bool,
@@ -235,7 +235,7 @@ fn from_environment(
     ))
 }
 
-/// Seconds since 1970; 0 for a clock before it.
+/// Seconds since 1970; 0 if the clock is set before that.
 fn epoch_seconds(context: &KeyContext<'_>) -> u64 {
     context
         .now
@@ -243,7 +243,7 @@ fn epoch_seconds(context: &KeyContext<'_>) -> u64 {
         .map_or(0, |elapsed| elapsed.as_secs())
 }
 
-/// The architecture under the name that Go, Docker and drone give it.
+/// The architecture as Go, Docker and Drone name it, for example `amd64`.
 fn go_arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -255,7 +255,7 @@ fn go_arch() -> &'static str {
     }
 }
 
-/// The operating system under the name that Go, Docker and drone give it.
+/// The operating system as Go, Docker and Drone name it, for example `linux`.
 fn go_os() -> &'static str {
     match std::env::consts::OS {
         "macos" => "darwin",
@@ -263,7 +263,7 @@ fn go_os() -> &'static str {
     }
 }
 
-/// The architecture as GitHub's runner reports it.
+/// The architecture as GitHub's runner names it, for example `X64`.
 fn github_arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "X64",
@@ -274,7 +274,7 @@ fn github_arch() -> &'static str {
     }
 }
 
-/// The operating system as GitHub's runner reports it.
+/// The operating system as GitHub's runner names it, for example `Linux`.
 fn github_os() -> &'static str {
     match std::env::consts::OS {
         "linux" => "Linux",

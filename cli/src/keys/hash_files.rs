@@ -1,9 +1,10 @@
 //! The functions that hash files: `checksum` and `hashFiles`.
 //!
-//! The hash of one file named plainly is BLAKE3 of its content. Of several files, or of those
-//! that patterns find, it is BLAKE3 over, for each file, the length of its path as eight
-//! little-endian bytes, the path, and a byte 1 with the 32 bytes of its content's BLAKE3, or a
-//! byte 0 for a file accepted as missing. The key gets the first [`HASH_DIGITS`] hex digits.
+//! A single file named without a pattern is hashed as the BLAKE3 of its content. Several files, or
+//! the matches of patterns, are hashed as one BLAKE3 over a record for each file: the length of its
+//! path as eight little-endian bytes, the path, then a byte 1 and the 32 bytes of the content's
+//! BLAKE3. A missing file that is allowed to be missing has a byte 0 instead of the last two. The
+//! key gets the first [`HASH_DIGITS`] hex digits.
 
 use std::fs::{self, FileType};
 use std::io;
@@ -13,27 +14,27 @@ use std::path::{Component, Path};
 use super::error::{Span, TemplateFault, TemplateProblem};
 use super::{FileInput, KeyContext, pattern};
 
-/// Hex digits of a hash that go into a key: 128 bits, which no accident makes collide.
+/// Hex digits of a hash that go into a key: 128 bits, enough to rule out accidental collisions.
 pub(super) const HASH_DIGITS: usize = 32;
 
-/// The text in a key for files that are accepted as missing.
+/// Stands in a key for files that are allowed to be missing.
 pub(super) const MISSING: &str = "missing";
 
-/// The files behind a hash.
+/// The files that a hash covers, and the matches that were skipped.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
     pub(super) files: Vec<FileInput>,
     pub(super) skipped: Vec<String>,
 }
 
-/// A file's name in the hash, its content's hash, and how it is reported.
+/// A hashed file: its name in the hash, the hash of its content, and its entry in the report.
 struct Hashed {
     name: Vec<u8>,
     hash: Option<blake3::Hash>,
     input: FileInput,
 }
 
-/// Evaluates `checksum`: files in the order given; a pattern stands for the files that it matches.
+/// Evaluates `checksum`: hashes files in the order of the arguments, and expands patterns in place.
 pub(super) fn evaluate_checksum(
     arguments: &[(String, Span)],
     context: &KeyContext<'_>,
@@ -74,7 +75,7 @@ pub(super) fn evaluate_checksum(
     Ok((value, file_inputs(hashed, skipped)))
 }
 
-/// Evaluates `hashFiles`: every file that the patterns together select, in the order of paths.
+/// Evaluates `hashFiles`: hashes every file that the patterns select together, sorted by path.
 pub(super) fn hash_files(
     arguments: &[(String, Span)],
     context: &KeyContext<'_>,
@@ -98,7 +99,7 @@ pub(super) fn hash_files(
     Ok((value, file_inputs(hashed, skipped)))
 }
 
-/// Hashes a file that the template names.
+/// Hashes a file that the template names directly.
 fn named_file(name: &str, span: Span, context: &KeyContext<'_>) -> Result<Hashed, TemplateFault> {
     if context.reach.is_limited() {
         return tenants_file(name, span, context);
@@ -133,7 +134,7 @@ fn named_file(name: &str, span: Span, context: &KeyContext<'_>) -> Result<Hashed
         }
         Err(error) => return Err(unreadable(error)),
     };
-    // Opening a pipe would wait for a writer, reading a device might never end.
+    // Opening a pipe would wait for a writer, and reading a device might never end.
     if !meta.is_file() {
         let what = describe_kind(meta.file_type());
         return Err(TemplateFault::new(
@@ -159,8 +160,8 @@ fn named_file(name: &str, span: Span, context: &KeyContext<'_>) -> Result<Hashed
     hash_file(Path::new(name), name.as_bytes().to_vec(), context).map_err(unreadable)
 }
 
-/// Hashes a file that somebody else's template names: one beneath the workspace, whatever links
-/// and `..` say.
+/// Hashes a file named by a tenant's template. The file must be below the workspace, after links
+/// and `..` are resolved.
 fn tenants_file(name: &str, span: Span, context: &KeyContext<'_>) -> Result<Hashed, TemplateFault> {
     let name_of = name.to_owned();
     let leaves = || TemplateProblem::LeavesWorkspace { name: name_of };
@@ -187,7 +188,7 @@ fn tenants_file(name: &str, span: Span, context: &KeyContext<'_>) -> Result<Hash
     })
 }
 
-/// Hashes a file that a pattern found, `path` being relative to the workspace.
+/// Hashes a file that a pattern matched; `path` is relative to the workspace.
 fn found_file(path: &Path, span: Span, context: &KeyContext<'_>) -> Result<Hashed, TemplateFault> {
     hash_file(path, pattern::path_bytes(path).to_vec(), context).map_err(|source| {
         let path = context.workspace.join(path);
@@ -195,7 +196,7 @@ fn found_file(path: &Path, span: Span, context: &KeyContext<'_>) -> Result<Hashe
     })
 }
 
-/// Hashes a file of the workspace, which has this name in the hash.
+/// Hashes a file of the workspace, as `name`.
 fn hash_file(path: &Path, name: Vec<u8>, context: &KeyContext<'_>) -> io::Result<Hashed> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(context.open(path)?)?;
@@ -225,7 +226,7 @@ fn missing_file(name: &str) -> Hashed {
     }
 }
 
-/// The value for several files; [`MISSING`] when none of them is there.
+/// Combines the hashes of several files; [`MISSING`] if none of them exists.
 fn combine_hashes(files: &[Hashed]) -> String {
     if files.iter().all(|file| file.hash.is_none()) {
         return MISSING.to_owned();
@@ -265,16 +266,17 @@ fn no_match(patterns: &[(String, Span)], context: &KeyContext<'_>) -> TemplateFa
     TemplateFault::new(problem, pattern::whole_span(patterns))
 }
 
-/// Whether the template itself points outside the workspace, rather than a link found there.
+/// Whether the template itself points outside the workspace, for example with `../secret`, rather
+/// than through a link.
 ///
-/// Who writes the template may name any file; who can only change the workspace, such as the
-/// author of a pull request, must not choose the files that are read.
+/// The author of a template may name any file. Someone who can change only the workspace, such as
+/// the author of a pull request, must not choose which files are read.
 fn leaves_by_its_own_words(name: &str) -> bool {
     let path = Path::new(name);
     path.is_absolute() || path.components().any(|part| part == Component::ParentDir)
 }
 
-/// Whether an error says that there is no such file, or cannot be one.
+/// Whether an error means that the file does not exist, or that its name is impossible.
 fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! Tokens of an expression, with their places.
+//! Splits an expression into tokens with their positions.
 
 use super::error::{Span, TemplateFault, TemplateProblem};
 
@@ -7,7 +7,7 @@ use super::error::{Span, TemplateFault, TemplateProblem};
 pub(super) enum TemplateToken {
     /// A name: a letter or `_`, then letters, digits, `_` and `-`.
     Name(String),
-    /// A quoted string, its escapes resolved.
+    /// A quoted string, with its escapes resolved.
     Text(String),
     /// `.`
     Dot,
@@ -22,7 +22,7 @@ pub(super) enum TemplateToken {
 }
 
 impl TemplateToken {
-    /// The token as an error message calls it.
+    /// The token as error messages name it.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Name(name) => format!("`{name}`"),
@@ -36,7 +36,7 @@ impl TemplateToken {
     }
 }
 
-/// Reads tokens from a template, starting inside an expression.
+/// Reads the tokens of an expression in a template.
 pub(super) struct Lexer<'a> {
     template: &'a str,
     /// Offset of the next byte; always a character boundary.
@@ -49,12 +49,12 @@ impl<'a> Lexer<'a> {
         Self { template, at }
     }
 
-    /// Where the next token, or the white space before it, begins.
+    /// The offset of the next token, or of the white space before it.
     pub(super) fn position(&self) -> usize {
         self.at
     }
 
-    /// The next token with its place, or `None` at the end of the template.
+    /// The next token and its position; `None` at the end of the template.
     pub(super) fn next(&mut self) -> Result<Option<(TemplateToken, Span)>, TemplateFault> {
         let rest = self.template[self.at..].trim_start();
         let start = self.template.len() - rest.len();

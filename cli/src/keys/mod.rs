@@ -1,7 +1,7 @@
-//! Key templates: from the user's text to the key of a cache, and the inputs of the key.
+//! Key templates: expands a template to a cache key, and records the inputs of that key.
 //!
-//! A template is plain text with expressions in the spellings that other CI caches taught their
-//! users:
+//! A template is plain text with expressions. We accept the spellings of other CI caches, so users
+//! can keep their keys:
 //!
 //! | spelling | meaning |
 //! | --- | --- |
@@ -10,12 +10,12 @@
 //! | `{{ arch }}`, `{{ os }}`, `${{ runner.os }}`, `${{ runner.arch }}` | the platform |
 //! | `{{ epoch }}` | seconds since 1970 |
 //! | `{{ env "X" }}`, `{{ .Environment.X }}`, `${{ env.X }}`, `${{ github.ref_name }}` | the environment |
-//! | `{{ .Branch }}`, `{{ .Revision }}`, `{{ .BuildNum }}`, `{{ .Repo.Name }}`, ... | values of the CI system ([`crate::ci`]) |
+//! | `{{ .Branch }}`, `{{ .Revision }}`, `{{ .BuildNum }}`, `{{ .Repo.Name }}`, ... | facts from the CI system ([`crate::ci`]) |
 //!
-//! [`expand_template`] is pure but for reading the files a template names: the workspace, the
-//! environment and the clock come in through [`KeyContext`], and nothing is printed. A template
-//! that cannot be expanded is an error that points at the character ([`KeyError`]), because a key
-//! that quietly lost a part is a key that unrelated builds share.
+//! [`expand_template`] is pure except that it reads the files named by a template. The workspace,
+//! the environment and the clock come from [`KeyContext`], and nothing is printed. An expression
+//! that cannot be expanded is an error that points at the character ([`KeyError`]); otherwise
+//! unrelated builds could silently share one key.
 
 mod error;
 mod eval;
@@ -38,32 +38,32 @@ use serde::{Deserialize, Serialize};
 pub(crate) use error::KeyError;
 pub(crate) use template_access::{Author, Reach};
 
-/// Everything outside the template that its expansion may depend on.
+/// The inputs of an expansion other than the template.
 pub(crate) struct KeyContext<'a> {
-    /// The directory that relative paths and patterns start from; absolute.
+    /// The directory that relative paths and patterns are resolved against; absolute.
     pub(crate) workspace: &'a Path,
-    /// The environment that variables are looked up in.
+    /// The environment for variables.
     pub(crate) env: &'a BTreeMap<String, String>,
-    /// The time that `{{ epoch }}` reports.
+    /// The time for `{{ epoch }}`.
     pub(crate) now: SystemTime,
     /// Accept missing files, unset variables and patterns without a match.
     ///
-    /// Files then count as the word `missing`, variables as nothing.
+    /// Such files expand to `missing`, and such variables to an empty string.
     pub(crate) allow_missing: bool,
-    /// Tells the directories, by their absolute paths, that patterns never search: those of the
-    /// cache itself.
+    /// Returns whether patterns must skip a directory, given by its absolute path: the directories
+    /// of the cache itself.
     ///
-    /// `**/package-lock.json` would otherwise see other files at save, when `node_modules` is
-    /// full, than at restore, when it is empty, and the key would never be found again.
+    /// Otherwise `**/package-lock.json` would match more files at save, when `node_modules` is
+    /// full, than at restore, when it is empty, and no restore would ever find the key.
     pub(crate) skip: &'a dyn Fn(&Path) -> bool,
-    /// Whether the template sees the machine, or is somebody else's.
+    /// Which files and variables of the machine the template may read.
     pub(crate) reach: &'a Reach,
 }
 
-/// A key and the parts it was put together from, in the template's order.
+/// A key and its parts, in the order of the template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ExpandedKey {
-    /// The key: valid by the rules of [`validate`].
+    /// The key; it satisfies the rules of [`validate`].
     pub(crate) key: String,
     /// The contribution of each piece of the template.
     pub(crate) parts: Vec<KeyPart>,
@@ -71,74 +71,75 @@ pub(crate) struct ExpandedKey {
 
 /// The contribution of one piece of a template to the key.
 ///
-/// Parts are stored with the ref, so that a later miss can be explained by the part that differs.
+/// Parts are stored with the ref, so that we can explain a later miss by the part that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyPart {
     /// The kind of input.
     pub(crate) kind: PartKind,
-    /// The expression as the template spells it; for plain text, the text.
+    /// The expression as written in the template; for plain text, the text.
     pub(crate) name: String,
-    /// Its text in the key, before the key as a whole is normalised.
+    /// Its value in the key, before the whole key is normalised.
     pub(crate) value: String,
-    /// The environment variable that supplied the value, where one did.
+    /// The environment variable that supplied the value, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) variable: Option<String>,
-    /// The files behind the value, in the order in which they were hashed.
+    /// The files that the value covers, in the order of hashing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) files: Vec<FileInput>,
-    /// Matches of a pattern that were left out: links that dangle or leave the workspace.
+    /// Paths that matched a pattern but were skipped: dangling links, and links out of the
+    /// workspace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) skipped: Vec<String>,
 }
 
-/// The sort of input behind a [`KeyPart`].
+/// The kind of input of a [`KeyPart`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PartKind {
     /// Plain text of the template.
     Text,
-    /// Files named one by one.
+    /// Files named directly.
     Checksum,
-    /// Files found by patterns.
+    /// Files matched by patterns.
     HashFiles,
-    /// Operating system or architecture.
+    /// The operating system or architecture.
     Platform,
     /// The clock.
     Time,
-    /// A variable of the environment.
+    /// An environment variable.
     Environment,
-    /// The CI system's values for the build.
+    /// A fact about the build from the CI system.
     Build,
 }
 
-/// One file that a key depends on.
+/// A file that a key depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileInput {
-    /// The path as named, or relative to the workspace when a pattern found it.
+    /// The path as named, or relative to the workspace if a pattern matched it.
     ///
-    /// Bytes that are not UTF-8 are replaced; the hash of a pattern covers the true bytes.
+    /// Invalid UTF-8 is replaced here; hashes of patterns cover the original bytes.
     pub(crate) path: String,
-    /// BLAKE3 of the content, 64 hex digits; `None` for a file accepted as missing.
+    /// BLAKE3 of the content, 64 hex digits; `None` for a file that is allowed to be missing.
     pub(crate) blake3: Option<String>,
-    /// Length in bytes; 0 for a file accepted as missing.
+    /// Length in bytes; 0 for a file that is allowed to be missing.
     pub(crate) bytes: u64,
 }
 
-/// Whether expanding `template` would read files.
+/// Whether the expansion of `template` would read files.
 ///
 /// # Errors
 ///
-/// A [`KeyError`] when the template does not parse.
+/// A [`KeyError`] if the template does not parse.
 pub(crate) fn reads_files(template: &str) -> Result<bool, KeyError> {
     let pieces = parse::parse_template(template).map_err(|fault| fault.in_template(template))?;
     Ok(pieces.iter().any(eval::reads_files))
 }
 
-/// Whether expanding `template` would read variables of the environment, or ask the CI system.
+/// Whether the expansion of `template` would read the environment or query the CI system.
 ///
 /// # Errors
 ///
-/// A [`KeyError`] when the template does not parse.
+/// A [`KeyError`] if the template does not parse.
 pub(crate) fn reads_variables(template: &str) -> Result<bool, KeyError> {
     let pieces = parse::parse_template(template).map_err(|fault| fault.in_template(template))?;
     Ok(pieces.iter().any(eval::reads_variables))
@@ -148,8 +149,8 @@ pub(crate) fn reads_variables(template: &str) -> Result<bool, KeyError> {
 ///
 /// # Errors
 ///
-/// A [`KeyError`] with its position when the template does not parse, names something unknown or
-/// missing, or gives a key that breaks the rules of [`validate`].
+/// A [`KeyError`] with its position if the template does not parse, names something unknown or
+/// missing, or expands to a key that breaks the rules of [`validate`].
 pub(crate) fn expand_template(
     template: &str,
     context: &KeyContext<'_>,

@@ -14,25 +14,25 @@
 use super::error::{Span, TemplateFault, TemplateProblem};
 use super::lex::{Lexer, TemplateToken};
 
-/// The function that is recognised in plain text, as GitHub's users write it.
+/// The function that is recognised outside of braces, as GitHub's users write it.
 const BARE_FUNCTION: &str = "hashFiles";
 
-/// A stretch of a template.
+/// A piece of a template: plain text, or an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TemplatePiece {
-    /// Text that goes into the key as it is.
+    /// Text that is copied into the key.
     Text(Span),
-    /// Something to evaluate.
+    /// An expression to evaluate.
     Expression {
-        /// What.
+        /// The parsed expression.
         expression: Expression,
-        /// Where, braces included.
+        /// Its position, including the braces.
         span: Span,
     },
 }
 
 impl TemplatePiece {
-    /// Where the piece stands in the template.
+    /// The position of the piece in the template.
     pub(super) fn span(&self) -> Span {
         match self {
             Self::Text(span) | Self::Expression { span, .. } => *span,
@@ -40,25 +40,25 @@ impl TemplatePiece {
     }
 }
 
-/// The text between braces.
+/// A parsed expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Expression {
-    /// A function and its arguments.
+    /// A function call.
     Call {
         /// The function's name.
         name: String,
-        /// Where the name stands.
+        /// The position of the name.
         span: Span,
-        /// Each argument and where it stands.
+        /// The arguments and their positions.
         arguments: Vec<(String, Span)>,
     },
-    /// A variable, its names without the dots between them.
+    /// A variable.
     Variable {
-        /// The names; at least one.
+        /// Its names without the dots, for example `Repo` and `Name`; at least one.
         path: Vec<String>,
         /// Whether it starts with a dot, as in Go templates.
         dotted: bool,
-        /// Where it stands.
+        /// Its position.
         span: Span,
     },
 }
@@ -99,15 +99,15 @@ enum OpeningKind {
     Bare,
 }
 
-/// Where an expression starts.
+/// The start of an expression.
 struct Opening {
     kind: OpeningKind,
-    /// The opening itself: braces, or the function's name.
+    /// The position of the braces, or of the function's name.
     span: Span,
     name: &'static str,
 }
 
-/// Finds the first expression at or behind `from`.
+/// Finds the first expression at or after `from`.
 fn next_opening(template: &str, from: usize) -> Result<Option<Opening>, TemplateFault> {
     let mut previous: Option<char> = None;
     for (offset, c) in template[from..].char_indices() {
@@ -153,7 +153,7 @@ fn next_opening(template: &str, from: usize) -> Result<Option<Opening>, Template
     Ok(None)
 }
 
-/// Parses the text after opening braces; returns the offset behind the closing ones.
+/// Parses the expression after opening braces; returns the offset past the closing ones.
 fn in_braces(template: &str, opening: &Opening) -> Result<(Expression, usize), TemplateFault> {
     let mut parser = Parser::new(template, opening)?;
     let expression = parser.expression()?;
@@ -164,7 +164,7 @@ fn in_braces(template: &str, opening: &Opening) -> Result<(Expression, usize), T
     }
 }
 
-/// Parses a call in plain text; returns the offset behind its closing parenthesis.
+/// Parses a call in plain text; returns the offset past its closing parenthesis.
 fn bare_call(template: &str, opening: &Opening) -> Result<(Expression, usize), TemplateFault> {
     let mut parser = Parser::new(template, opening)?;
     let (arguments, end) = parser.parenthesised()?;
@@ -238,7 +238,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Parses `.name.name`, the look-ahead being the first dot.
+    /// Parses `.name.name`; the look-ahead is the first dot.
     fn variable(
         &mut self,
         mut path: Vec<String>,
@@ -265,7 +265,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Parses strings side by side, as Go templates pass arguments.
+    /// Parses strings separated by white space, the arguments of Go templates.
     fn listed(&mut self) -> Result<Vec<(String, Span)>, TemplateFault> {
         let mut arguments = Vec::new();
         while let Some((TemplateToken::Text(text), span)) = self.token.clone() {
@@ -275,10 +275,10 @@ impl<'a> Parser<'a> {
         Ok(arguments)
     }
 
-    /// Parses `(string, string)`, the look-ahead being `(`; returns the offset behind `)`.
+    /// Parses `(string, string)`; the look-ahead is `(`. Returns the offset past `)`.
     ///
-    /// Leaves the look-ahead on `)`: behind a call in plain text there may be anything, which
-    /// must not be read as a token.
+    /// Leaves the look-ahead on `)`: a call in plain text can be followed by any text, which we
+    /// must not read as a token.
     fn parenthesised(&mut self) -> Result<(Vec<(String, Span)>, usize), TemplateFault> {
         let mut arguments = Vec::new();
         self.advance()?;

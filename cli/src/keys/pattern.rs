@@ -1,10 +1,9 @@
-//! Finding files by patterns, in a fixed order and never outside the workspace.
+//! Finds files by patterns, in a fixed order and never outside the workspace.
 //!
-//! Patterns have the meaning of `hashFiles` in other systems: relative to the workspace, `**` for
-//! any depth, applied in order so that a later pattern restores files that `!` left out, and a
-//! pattern that matches a directory matches all that is below it. The repository's own `.git`
-//! directories are searched only by a pattern that names `.git`: they differ between equal
-//! checkouts.
+//! Patterns work as in GitHub's `hashFiles`: they are relative to the workspace, `**` matches any
+//! depth, and a pattern that matches a directory matches everything below it. They apply in order,
+//! so a later pattern can include again a path that `!` excluded. `.git` directories are searched
+//! only if a pattern names `.git`, because they differ between identical checkouts.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,10 +21,10 @@ use super::error::{Span, TemplateFault, TemplateProblem};
 /// The result of a search.
 #[derive(Debug, Default)]
 pub(super) struct FoundFiles {
-    /// Paths of regular files relative to the workspace, sorted by their bytes.
+    /// Regular files relative to the workspace, sorted by bytes.
     pub(super) files: Vec<PathBuf>,
-    /// Links that matched and do not end at a file inside the workspace, and directories that this
-    /// user may not read; sorted.
+    /// Matching links that do not resolve to a file inside the workspace, and directories that we
+    /// may not read; sorted.
     pub(super) skipped: Vec<PathBuf>,
 }
 
@@ -33,9 +32,9 @@ pub(super) struct FoundFiles {
 struct FilePattern {
     exclude: bool,
     set: GlobSet,
-    /// Of an exclusion, matches directories in which nothing can be selected.
+    /// For an exclusion: matches directories that cannot contain a selected file.
     closed: GlobSet,
-    /// The directory below which everything that can match lies.
+    /// The directory that contains all possible matches.
     root: PathBuf,
 }
 
@@ -49,7 +48,7 @@ pub(super) fn search_files(
             .iter()
             .find(|(pattern, _)| pattern.trim_start_matches('!').starts_with(['/', '\\']))
     {
-        // Whether it leads into the workspace depends on links of the host.
+        // Whether an absolute path leads into the workspace depends on links of the host.
         let problem = TemplateProblem::BadPattern {
             pattern: pattern.clone(),
             reason: "it starts outside the workspace".to_owned(),
@@ -83,7 +82,7 @@ pub(super) fn search_files(
     Ok(found)
 }
 
-/// The workspace with its links resolved.
+/// The workspace path with links resolved.
 pub(super) fn existing_workspace(workspace: &Path) -> std::io::Result<PathBuf> {
     if workspace.as_os_str().is_empty() {
         return Err(std::io::Error::new(
@@ -94,12 +93,12 @@ pub(super) fn existing_workspace(workspace: &Path) -> std::io::Result<PathBuf> {
     fs::canonicalize(workspace)
 }
 
-/// Whether a pattern, as opposed to a plain path, is written here.
+/// Whether `text` is a pattern rather than a plain path.
 pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '{']) || text.starts_with('!')
 }
 
-/// The place of a whole list of arguments.
+/// The span from the first argument to the last.
 pub(super) fn whole_span(arguments: &[(String, Span)]) -> Span {
     match (arguments.first(), arguments.last()) {
         (Some((_, first)), Some((_, last))) => Span::new(first.start, last.end),
@@ -139,7 +138,7 @@ fn compile_file_pattern(
     if parts.is_empty() {
         return Err(bad("it is empty"));
     }
-    // `app/[slug]/*.lock` is about the directory of that name, where it exists.
+    // `app/[slug]/*.lock` names the directory `[slug]` if that exists.
     let literal = literal_names(workspace, &parts, |path| path.symlink_metadata().is_ok());
     let pattern = glob_of(&parts, literal);
     let compile = |glob: &str| {
@@ -147,7 +146,7 @@ fn compile_file_pattern(
     };
     let plain = parts[literal..]
         .iter()
-        // An alternation may contain a `/`: the text after its brace is not a plain name either.
+        // An alternation may contain a `/`, so the part after its brace is not a plain name either.
         .take_while(|part| !part.contains(['*', '?', '[', ']', '{', '}', ',']))
         .count();
     Ok(FilePattern {
@@ -158,8 +157,7 @@ fn compile_file_pattern(
     })
 }
 
-/// An absolute pattern as one below the workspace, which may be written by a name that leads there
-/// through links.
+/// Makes an absolute pattern relative to the workspace, which the pattern may name through links.
 fn below_workspace(pattern: &Path, workspace: &Path) -> Option<String> {
     let inside = match pattern.strip_prefix(workspace) {
         Ok(inside) => inside.to_owned(),
@@ -182,7 +180,7 @@ fn without_content(mut glob: &str) -> &str {
     glob
 }
 
-/// The directories or files to start from: none of them below another.
+/// The directories and files to start from, without those below another one.
 fn search_roots(patterns: &[FilePattern]) -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = patterns
         .iter()
@@ -196,7 +194,7 @@ fn search_roots(patterns: &[FilePattern]) -> Vec<PathBuf> {
 
 struct PatternWalk<'a> {
     patterns: &'a [FilePattern],
-    /// The workspace with its links resolved.
+    /// The workspace path with links resolved.
     workspace: PathBuf,
     context: &'a KeyContext<'a>,
     enters_git: bool,
@@ -205,7 +203,7 @@ struct PatternWalk<'a> {
 }
 
 impl PatternWalk<'_> {
-    /// Begins at a path relative to the workspace, which may not exist.
+    /// Starts at a path relative to the workspace; the path may not exist.
     fn start(&mut self, root: &Path) -> Result<(), TemplateFault> {
         let mut at = PathBuf::new();
         for component in root.components() {
@@ -216,7 +214,7 @@ impl PatternWalk<'_> {
             match self.context.kind(&at) {
                 Ok(kind) if at.as_path() == root => return self.visit(&at, kind),
                 Ok(kind) if kind.is_dir() && !self.is_closed(&at) => {}
-                // Directories behind links and missing ones are not searched.
+                // Skip links to directories, and paths that do not exist.
                 _ => return Ok(()),
             }
         }
@@ -224,14 +222,14 @@ impl PatternWalk<'_> {
     }
 
     fn directory(&mut self, first: &Path) -> Result<(), TemplateFault> {
-        // A stack of our own: a tree may be deeper than the thread's.
+        // An explicit stack: a deep tree would overflow the thread's stack.
         let mut pending = vec![first.to_owned()];
         while let Some(directory) = pending.pop() {
             let full = self.workspace.join(&directory);
             let fault = |source| unreadable_fault(&full, source, self.span);
             let entries = match self.context.names(&self.workspace, &directory) {
-                // A build that cannot read a directory, such as one of a database in a container,
-                // is not made from it. One that a pattern names is another matter.
+                // A build does not depend on a directory that it cannot read, such as the data of a
+                // database in a container. If a pattern names the directory, it is an error.
                 Err(error) if error.kind() == ErrorKind::PermissionDenied && directory != first => {
                     self.found.skipped.push(directory);
                     continue;
@@ -265,7 +263,7 @@ impl PatternWalk<'_> {
         }
     }
 
-    /// Whether a directory is not to be searched.
+    /// Whether to skip a directory.
     fn is_closed(&self, path: &Path) -> bool {
         if self.is_left_out(path) {
             return true;
@@ -275,7 +273,7 @@ impl PatternWalk<'_> {
             || (self.context.skip)(&self.workspace.join(path))
     }
 
-    /// Whether a pattern leaves out a directory, and so all below it, and none takes it back.
+    /// Whether a pattern excludes a directory with its content, and no later pattern includes it.
     fn is_left_out(&self, path: &Path) -> bool {
         self.patterns
             .iter()

@@ -1,4 +1,5 @@
-//! How far a template reaches: a user's own sees the machine, a tenant's sees almost nothing.
+//! Access control for templates: a user's own template can read the whole machine, a tenant's very
+//! little.
 
 use std::fs::{self, File, FileType};
 use std::io;
@@ -9,40 +10,40 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::KeyContext;
 
-/// Whose templates these are.
+/// The author of a template.
 ///
-/// Annotations, volume options and attributes of pods are expanded by a service that has the host's
-/// files and credentials. Whoever writes them must learn nothing of either, and a key can be seen
-/// by anyone who sees the remote.
+/// Annotations, volume options and pod attributes are expanded by a service that has the host's
+/// files and credentials. Their authors must not learn either of these: a key is visible to anyone
+/// with access to the remote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Author {
-    /// Whoever runs the command.
+    /// The user who runs the command.
     #[default]
     User,
-    /// Somebody else: no variables, and files of this directory only, which the service's flags
-    /// allow; `None` for no files at all.
+    /// A tenant: no variables, and only files below the directory that the service's flags allow.
+    /// `None` allows no files.
     Tenant {
-        /// A directory that the service's flags name.
+        /// The directory that the service's flags name.
         allowed: Option<PathBuf>,
     },
 }
 
-/// The parts of the machine that a template can read.
+/// The part of the machine that a template can read.
 #[derive(Debug)]
 pub(crate) enum Reach {
-    /// Whatever this process does.
+    /// Everything that this process can read.
     All,
-    /// No variables, and files beneath this directory, if there is one.
+    /// No variables, and only files below this directory, if any.
     Beneath(Option<OwnedFd>),
 }
 
 impl Author {
-    /// The files that this author's templates can read, in a workspace.
+    /// The access of this author's templates, in a workspace.
     ///
     /// # Errors
     ///
-    /// When the workspace of a tenant is not below the directory that is allowed, or links lead
-    /// there.
+    /// When the workspace of a tenant is not below the allowed directory, or is reached through
+    /// links.
     pub(crate) fn reach(&self, workspace: &Path) -> io::Result<Reach> {
         let Self::Tenant { allowed } = self else {
             return Ok(Reach::All);
@@ -67,21 +68,21 @@ impl Author {
 }
 
 impl Reach {
-    /// Whether the template is somebody else's.
+    /// Whether the template is a tenant's.
     pub(super) fn is_limited(&self) -> bool {
         matches!(self, Self::Beneath(_))
     }
 
-    /// Whether no file can be read.
+    /// Whether the template may read no files.
     pub(super) fn has_no_files(&self) -> bool {
         matches!(self, Self::Beneath(None))
     }
 }
 
-/// The files of the workspace, by paths relative to it. Of a tenant's template, no link and no `..`
-/// leads out, also while somebody changes the workspace.
+/// Access to the workspace by relative paths. For a tenant's template, links and `..` cannot escape
+/// the workspace, even if it changes concurrently.
 impl KeyContext<'_> {
-    /// Opens a regular file. Never waits, as a pipe would have it.
+    /// Opens a regular file. For a tenant, it fails on a pipe instead of waiting for a writer.
     pub(super) fn open(&self, path: &Path) -> io::Result<File> {
         match self.reach {
             Reach::All => File::open(self.workspace.join(path)),
@@ -95,7 +96,7 @@ impl KeyContext<'_> {
         }
     }
 
-    /// The type of the file at a path, without following a link at its end.
+    /// The type of the file at a path. Does not follow a link in the last component.
     pub(super) fn kind(&self, path: &Path) -> io::Result<FileType> {
         match self.reach {
             Reach::All => Ok(fs::symlink_metadata(self.workspace.join(path))?.file_type()),
@@ -106,7 +107,7 @@ impl KeyContext<'_> {
         }
     }
 
-    /// Whether a path, links included, leads to a regular file.
+    /// Whether a path resolves to a regular file.
     pub(super) fn is_file(&self, path: &Path) -> bool {
         match self.reach {
             Reach::All => self.workspace.join(path).is_file(),
@@ -114,7 +115,7 @@ impl KeyContext<'_> {
         }
     }
 
-    /// The names in a directory of `root`, the workspace without links.
+    /// The names and types in a directory of `root`, the workspace with links resolved.
     pub(super) fn names(
         &self,
         root: &Path,

@@ -1,17 +1,17 @@
-//! The rules every key obeys.
+//! The rules for keys.
 //!
-//! A key is trimmed of white space at both ends, has `/` for every `\`, is not empty, has at most
-//! [`MAX_KEY_CHARS`] characters and no control character.
+//! A key is trimmed of white space at both ends, and each `\` is replaced by `/`. It must not be
+//! empty, and has at most [`MAX_KEY_CHARS`] characters and no control characters.
 
 use cachefs_store::refs::MAX_KEY_CHARS;
 
 use super::error::{Span, TemplateFault, TemplateProblem};
 
-/// One piece's contribution to a key, and where a fault in it is to be shown.
+/// The value of one piece, and the position at which to report an error in it.
 pub(super) struct KeyValue<'a> {
     pub(super) text: &'a str,
     pub(super) span: Span,
-    /// The text is the template's own, so places in it are places in the template.
+    /// The value is the template's own text, so offsets in it are offsets in the template.
     pub(super) verbatim: bool,
 }
 
@@ -20,7 +20,7 @@ pub(super) fn join_key<'a>(
     values: impl Iterator<Item = KeyValue<'a>>,
 ) -> Result<String, TemplateFault> {
     let mut joined = String::new();
-    // For each value: where it starts in `joined`.
+    // The offset in `joined` at which each value starts.
     let mut starts = Vec::new();
     for value in values {
         starts.push((joined.len(), value.span, value.verbatim));

@@ -1,10 +1,10 @@
-//! Warnings and errors where the CI system shows them, beside the log.
+//! Warnings and errors as annotations in the CI system's interface.
 
 use std::borrow::Cow;
 
 use super::azure;
 
-/// How important a line is.
+/// The level of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AnnotationLevel {
     Info,
@@ -12,10 +12,10 @@ pub(crate) enum AnnotationLevel {
     Error,
 }
 
-/// The CI system whose annotations are written.
+/// The CI system whose annotations are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Annotations {
-    /// Nobody's.
+    /// No annotations.
     #[default]
     None,
     /// GitHub's workflow commands.
@@ -52,8 +52,8 @@ impl Annotations {
         }
     }
 
-    /// Text for people in which nothing is a command to this system or to a terminal: keys and
-    /// records of other people's builds are printed too.
+    /// Escapes text so that neither this system nor a terminal executes any part of it. We also
+    /// print keys and records of other users' builds.
     pub(crate) fn harmless(self, text: &str) -> String {
         let text = escape_controls(text);
         match self {
@@ -76,8 +76,8 @@ fn no_commands(text: &str) -> String {
     text.replace("##[", "# #[").replace("##vso[", "# #vso[")
 }
 
-/// Text with escapes in the place of characters that would move the cursor, hide text or turn it
-/// around. Line ends and tabs stay.
+/// Escapes characters that would move the cursor, hide text or reverse its direction. Newlines and
+/// tabs stay.
 fn escape_controls(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_deceptive) {
         return text.into();
@@ -92,13 +92,13 @@ fn escape_controls(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
-/// Whether a character is a command to a terminal, ends a line for some reader, or shows nothing
-/// and changes how the text around it looks.
+/// Whether a character controls a terminal, ends a line for some readers, or is invisible and
+/// changes how the text around it looks.
 fn is_deceptive(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        // Line and paragraph separators; marks and overrides of direction; joiners and spaces
-        // without width; tags.
+        // Line and paragraph separators; direction marks and overrides; zero-width joiners and
+        // spaces; tags.
         '\u{2028}'..='\u{202e}'
         | '\u{200b}'..='\u{200f}'
         | '\u{2060}'..='\u{206f}'

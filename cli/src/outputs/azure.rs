@@ -2,8 +2,8 @@
 
 use super::result::{CacheResult, KeyMatch, cache_identifier, overall_match};
 
-/// The logging commands that set the variables. Each is set twice: for the steps that follow in the
-/// job, and as an output of the step for other jobs.
+/// The logging commands that set the variables. Each is set twice: for later steps of the job, and
+/// as an output of the step for other jobs.
 pub(super) fn azure_variables(results: &[&CacheResult]) -> Vec<String> {
     let mut commands = Vec::new();
     let mut put = |name: &str, value: &str| {
@@ -33,7 +33,7 @@ pub(super) fn azure_variables(results: &[&CacheResult]) -> Vec<String> {
     commands
 }
 
-/// The words of the `Cache@2` task.
+/// The value in the terms of the `Cache@2` task.
 fn azure_word(hit: KeyMatch) -> &'static str {
     match hit {
         KeyMatch::Exact => "true",
@@ -42,7 +42,7 @@ fn azure_word(hit: KeyMatch) -> &'static str {
     }
 }
 
-/// Text behind the bracket of a logging command.
+/// Escapes the text after the bracket of a logging command.
 pub(super) fn escape_command(text: &str) -> String {
     text.replace('%', "%AZP25")
         .replace('\r', "%0D")

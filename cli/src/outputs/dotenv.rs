@@ -6,8 +6,8 @@ use std::path::Path;
 use super::result::{CacheResult, KeyMatch, cache_identifier, overall_match};
 use crate::output_file;
 
-/// Puts the results into the file. Lines that other commands wrote stay, those of the same names
-/// are replaced: GitLab takes no name twice.
+/// Writes the results to the file. Keeps the lines of other commands, except those with the same
+/// names: GitLab rejects duplicate names.
 pub(super) fn update_dotenv(path: &Path, results: &[&CacheResult]) -> io::Result<()> {
     let old = output_file::read_text(path)?;
     output_file::replace_text(path, &merge_lines(&old, results))
@@ -25,14 +25,14 @@ fn merge_lines(old: &str, results: &[&CacheResult]) -> String {
         text.push('\n');
     }
     for (name, value) in &new {
-        // The format has no way to write the end of a line.
+        // The format cannot represent newlines.
         let value: String = value.chars().filter(|c| !c.is_control()).collect();
         text.push_str(&format!("{name}={value}\n"));
     }
     text
 }
 
-/// Names and values, as this file and Azure Pipelines have them.
+/// The names and values for this file and for Azure Pipelines.
 fn dotenv_variables(results: &[&CacheResult]) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     let mut put = |suffix: &str, hit, key: &str, matched: Option<&str>| {

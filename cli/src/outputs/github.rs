@@ -1,4 +1,4 @@
-//! Outputs of a GitHub step, as `actions/cache` names them.
+//! Outputs of a GitHub step, with the names of `actions/cache`.
 
 use std::io::{self, Read as _};
 
@@ -7,8 +7,7 @@ use super::result::{CacheResult, KeyMatch, cache_identifier, overall_match};
 /// The lines for `$GITHUB_OUTPUT`.
 ///
 /// # Errors
-/// When the machine has no random numbers: a delimiter that could be guessed would let a key define
-/// outputs.
+/// If the machine has no random numbers: with a predictable delimiter, a key could define outputs.
 pub(super) fn github_outputs(results: &[&CacheResult]) -> io::Result<String> {
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -45,7 +44,7 @@ fn with_delimiter(results: &[&CacheResult], delimiter: &str) -> String {
     text
 }
 
-/// `actions/cache` leaves the output empty on a miss, and pipelines test for that.
+/// `actions/cache` sets an empty output on a miss, and pipelines test for that.
 fn github_word(hit: KeyMatch) -> &'static str {
     match hit {
         KeyMatch::Exact => "true",
@@ -59,7 +58,7 @@ mod tests {
     use super::super::testing::restored_result;
     use super::*;
 
-    /// Reads outputs as the runner does: `name<<D`, lines, `D`.
+    /// Parses outputs like the runner: `name<<D`, lines, `D`.
     fn read(text: &str) -> Vec<(String, String)> {
         let mut lines = text.lines();
         let mut read = Vec::new();

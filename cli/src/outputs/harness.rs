@@ -1,10 +1,10 @@
-//! Outputs of a Harness or drone step.
+//! Outputs of a Harness or Drone step.
 
 use serde::Serialize;
 
 use super::result::{CacheAction, CacheResult, KeyMatch, cache_identifier, overall_match};
 
-/// The lines for `$DRONE_OUTPUT`: names and values as in an environment file.
+/// The lines for `$DRONE_OUTPUT`: names and values in the format of an environment file.
 pub(super) fn harness_outputs(results: &[&CacheResult]) -> String {
     let mut text = String::new();
     let mut put = |name: &str, value: &str| {
@@ -72,7 +72,7 @@ struct Cached<'a> {
     dst_path: &'a str,
 }
 
-/// The file that Harness' Cache Intelligence reads sizes from.
+/// The file from which Harness' Cache Intelligence reads sizes.
 pub(super) fn cache_intelligence(results: &[CacheResult]) -> String {
     let cached: Vec<_> = results
         .iter()

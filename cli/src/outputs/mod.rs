@@ -1,9 +1,9 @@
 //! Outputs for the CI system, in addition to messages for users.
 //!
 //! A command passes one [`CacheResult`] for each cache that it restored or saved. The environment
-//! selects the systems ([`select`]), or `--outputs` names them; files that the user names
-//! (`--metrics-file`, `--dotenv`) are written in any case. Each system's conventions are in a file
-//! of their own, as pure functions from results to text. An output that cannot be written is only a
+//! selects the systems ([`select`]), or `--outputs` names them; files named by the user
+//! (`--metrics-file`, `--dotenv`) are always written. Each system's conventions have their own
+//! module, with pure functions from results to text. A failure to write an output is only a
 //! warning, because the cache itself is unaffected.
 
 pub(crate) mod annotate;

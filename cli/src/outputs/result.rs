@@ -1,4 +1,4 @@
-//! The result of a command for one cache, as outputs need it.
+//! The result of a command for one cache, in the form that outputs need.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ pub(crate) enum CacheAction {
     Save,
 }
 
-/// How a restore's key was matched.
+/// The match of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyMatch {
     /// The exact key.
     Exact,
     /// A key with one of the prefixes, or only layers below the key's own.
     Partial,
-    /// Nothing.
+    /// No key.
     Miss,
 }
 
@@ -29,17 +29,17 @@ pub(crate) enum KeyMatch {
 pub(crate) struct CacheResult {
     /// Restored or saved.
     pub(crate) action: CacheAction,
-    /// The cache's name, where a command deals with several.
+    /// The cache's name, if the command processes several.
     pub(crate) name: Option<String>,
     /// The requested or saved key.
     pub(crate) key: String,
-    /// The scope that was looked in first or saved to.
+    /// The scope that was searched first or saved to.
     pub(crate) scope: String,
     /// The cached path.
     pub(crate) path: String,
-    /// How the key was matched; a save has none, and neither has a restore that failed.
+    /// The match; `None` for a save, and for a restore that failed.
     pub(crate) hit: Option<KeyMatch>,
-    /// The matched key.
+    /// The key that was restored.
     pub(crate) matched_key: Option<String>,
     /// The scope of the matched key.
     pub(crate) matched_scope: Option<String>,
@@ -47,11 +47,11 @@ pub(crate) struct CacheResult {
     pub(crate) result: &'static str,
     /// Number of layers.
     pub(crate) layers: u64,
-    /// Totals of the cache's tree, if they are known.
+    /// Totals of the cache's tree, if known.
     pub(crate) tree: Option<TreeTotals>,
     /// Bytes that a save had to store.
     pub(crate) new_bytes: u64,
-    /// How long it took.
+    /// Duration of the operation.
     pub(crate) elapsed: Duration,
     /// Requests and bytes so far.
     pub(crate) traffic: RemoteTraffic,
@@ -62,14 +62,14 @@ pub(crate) struct CacheResult {
 }
 
 impl CacheResult {
-    /// Whether there is anything at the path that comes from a cache.
+    /// Whether the path now has content of a cache.
     pub(crate) fn is_found(&self) -> bool {
         matches!(self.hit, Some(KeyMatch::Exact | KeyMatch::Partial))
     }
 }
 
-/// One answer for several restores: exact if all are, a miss if nothing was restored, partial
-/// otherwise. The outputs of CI systems have no other word for a failure than that of a miss.
+/// The combined match of several restores: exact if all are, a miss if nothing was restored,
+/// partial otherwise. The outputs of CI systems treat a failure as a miss.
 pub(crate) fn overall_match(results: &[&CacheResult]) -> KeyMatch {
     if results
         .iter()
@@ -83,7 +83,7 @@ pub(crate) fn overall_match(results: &[&CacheResult]) -> KeyMatch {
     }
 }
 
-/// The name of a cache, with `separator` for everything that names of outputs may not have.
+/// The cache's name as an identifier, with `separator` for characters that outputs do not allow.
 pub(crate) fn cache_identifier(name: &str, separator: char) -> String {
     name.chars()
         .map(|c| {

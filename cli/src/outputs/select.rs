@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::annotate::Annotations;
 use crate::{log, stdout};
 
-/// Options for the output to the CI system.
+/// Options about what is told to the CI system.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OutputArgs {
     /// CI systems that get outputs, a summary and annotations
@@ -52,7 +52,7 @@ enum OutputSystem {
     Azure,
 }
 
-/// Who is to be told, and where.
+/// The outputs to write.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outputs {
     pub(super) github_output: Option<PathBuf>,
@@ -62,14 +62,14 @@ pub(crate) struct Outputs {
     pub(super) azure: bool,
     pub(super) dotenv: Option<PathBuf>,
     pub(super) metrics: Option<PathBuf>,
-    /// How warnings and errors are shown.
+    /// The format of warnings and errors.
     pub(crate) annotations: Annotations,
-    /// Whether standard output is for JSON and nothing else.
+    /// Whether standard output is reserved for JSON.
     json: bool,
 }
 
 impl Outputs {
-    /// Finds out from the options and the environment; `json` says that the command prints JSON.
+    /// Selects the outputs from the options and the environment; `json` if the command prints JSON.
     pub(crate) fn find(
         args: &OutputArgs,
         json: bool,
@@ -105,8 +105,8 @@ impl Outputs {
         }
     }
 
-    /// Prints commands to the CI system: to standard output, where it looks for them, unless JSON
-    /// goes there.
+    /// Prints commands for the CI system to standard output, where it looks for them, unless that
+    /// is reserved for JSON.
     pub(super) fn command(&self, lines: &[String]) {
         for line in lines {
             match self.json {

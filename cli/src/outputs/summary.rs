@@ -3,7 +3,7 @@
 use super::result::{CacheAction, CacheResult, KeyMatch};
 use crate::output::{format_bytes, format_count, format_span};
 
-/// A table with a row for each cache.
+/// A table with one row per cache.
 pub(super) fn markdown_table(results: &[CacheResult]) -> String {
     let verb = match results.first().map(|result| result.action) {
         Some(CacheAction::Save) => "save",
@@ -85,7 +85,7 @@ fn requests_cell(result: &CacheResult) -> String {
     result.traffic.total_requests().to_string()
 }
 
-/// Text in a cell: nothing in it is Markdown or HTML.
+/// Escapes Markdown and HTML in the text of a cell.
 fn escape_cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

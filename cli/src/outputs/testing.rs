@@ -1,4 +1,4 @@
-//! A result to test with.
+//! A result for tests.
 
 use std::time::Duration;
 

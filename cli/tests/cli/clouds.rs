@@ -1,4 +1,4 @@
-//! Saves and restores at Google and Azure, from one machine to another.
+//! Saves and restores on Google Cloud Storage and Azure, from one machine to another.
 
 use std::fs;
 
@@ -9,8 +9,8 @@ use cachefs_tests::tree::{CompareOptions, assert_same};
 
 use crate::support::{Commands, can_mount, sample_dir, strict_json};
 
-/// Saves on one machine; restores on another as a mount, reads, changes and saves the changes; and
-/// has a copy on a third.
+/// Saves on one machine. A second machine mounts the cache, reads it, changes it and saves the
+/// changes. A third machine restores a copy.
 fn from_machine_to_machine(machine: impl Fn() -> Cachefs) {
     let first = machine();
     let dir = sample_dir(&first);

@@ -1,4 +1,4 @@
-//! `cachefs.toml`: which values count, several caches in one command, and stacks.
+//! `cachefs.toml`: precedence of values, several caches in one command, and stacks.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ paths = ["out/tools"]
 mode = "copy"
 "#;
 
-/// A stack of three and the changes of a job on top of it.
+/// A stack of three layers, with a job's own layer on top.
 const STACK: &str = r#"
 [cache.libs]
 key = "libs-job"
@@ -63,7 +63,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Runs a command that must work, and returns the objects of its caches.
+/// Runs a command that must succeed, and returns the objects of its caches.
 #[track_caller]
 fn caches(invocation: Invocation) -> Vec<Value> {
     let output = invocation
@@ -86,7 +86,7 @@ fn setting(machine: &Cachefs, invocation: Invocation, name: &str) -> Value {
     let settings = printed["settings"].as_array().unwrap();
     let found = settings.iter().find(|setting| setting["name"] == name);
     let mut found = found.unwrap().clone();
-    // Where the machine is differs from run to run.
+    // The location of the machine differs between runs.
     if let Some(file) = found["file"].as_str() {
         let root = machine.work().parent().unwrap().display().to_string();
         found["file"] = file.replace(&root, "").into();
@@ -119,7 +119,7 @@ fn one_command_saves_and_restores_all_caches_of_a_project() {
     fs::remove_file(libs.join("a.jar")).unwrap();
     fs::remove_file(tools.join("cc")).unwrap();
     fs::write(machine.work().join("lock"), "2").unwrap();
-    // From a directory below, the project is the same.
+    // Subdirectories resolve to the same project.
     let output = clean(machine.command(["restore"]).cwd(&tools).run().success());
     assert_eq!(fs::read_to_string(libs.join("a.jar")).unwrap(), "a");
     assert_eq!(fs::read_to_string(tools.join("cc")).unwrap(), "cc");
@@ -153,7 +153,7 @@ fn caches_are_chosen_by_name_and_flags_count_before_the_file() {
         .run(["restore", "tool"])
         .expect_code(2)
         .stderr_has("did you mean `tools`?");
-    // A key makes a cache of its own; the caches in the file do not count.
+    // `--key` defines a cache of its own, so the caches in the file do not apply.
     let alone = machine.restored("tools-1", &machine.dir("elsewhere"));
     assert_eq!(alone["result"], "mounted");
     assert!(alone.get("caches").is_none() && alone.get("cache").is_none());
@@ -175,7 +175,7 @@ fn what_fails_in_one_cache_leaves_the_others_alone() {
     assert_eq!(printed["caches"][0]["result"], "failed");
     assert_eq!(printed["caches"][0]["kind"], "usage");
     assert_eq!(printed["caches"][1]["result"], "saved");
-    // Of several codes, the worst.
+    // Of several exit codes, the worst one wins.
     let output = machine.run(["restore", "--fail-on-cache-miss", "--mode", "copy"]);
     let output = output.expect_code(2);
     assert!(output.stderr().contains("tools: hit tools-1"), "{output}");
@@ -265,7 +265,7 @@ fn nearer_values_count_and_tell_where_they_are_from() {
     assert_eq!(origin(config(), "prefetch"), format!("none file {file}"));
     assert_eq!(origin(config().arg("--no-config"), "scope"), "- default ");
 
-    // The effective values are those of the command.
+    // The command uses the values that it reports.
     let dir = machine.dir("libs");
     write(&dir, "a", "a");
     assert_eq!(machine.saved("k", &dir)["scope"], "project");
@@ -309,7 +309,7 @@ fn a_project_cannot_send_what_is_for_one_remote_to_another_server() {
         .env("CACHEFS_TIMEOUT", "1s");
     let output = list.run().expect_code(4).stderr_has("`endpoint` at ");
     assert!(!output.stderr().contains("127.0.0.1:9"), "{output}");
-    // With a remote of its own, a project may; it is told where that is set.
+    // A project may set the endpoint together with its own remote; a note names the file.
     let (work, remote) = (machine.work(), machine.sandbox().path().join("own"));
     let text = format!("remote = 'file://{}'\n", remote.display());
     fs::write(work.join("cachefs.toml"), text).unwrap();
@@ -322,7 +322,7 @@ fn a_project_cannot_send_what_is_for_one_remote_to_another_server() {
     assert!(remote.exists());
 }
 
-/// Restores the stack up to a layer, changes it, saves it as that layer, and unmounts.
+/// Restores the stack up to a layer, changes it, saves it as that layer, and unmounts it.
 #[track_caller]
 fn layer(machine: &Cachefs, layer: Option<&str>, change: impl FnOnce(&Path)) {
     let libs = machine.work().join("libs");
@@ -334,7 +334,7 @@ fn layer(machine: &Cachefs, layer: Option<&str>, change: impl FnOnce(&Path)) {
         }
     };
     let restored = caches(with("restore"));
-    // The first job finds nothing, and fills a plain directory.
+    // The first job finds no key and fills a plain directory.
     let is_mounted = restored[0]["result"] == "mounted";
     change(&libs);
     assert_eq!(caches(with("save"))[0]["result"], "saved");
@@ -376,7 +376,7 @@ fn a_stack_is_saved_layer_by_layer_and_restored_as_one() {
         fs::read_to_string(libs.join("replaced")).unwrap(),
         "dependencies"
     );
-    // A path that was restored as the whole is not saved as one of its parts.
+    // A directory that was restored as the whole stack must not be saved as one of its layers.
     machine
         .run(["save", "--layer", "base"])
         .expect_code(2)
@@ -387,7 +387,7 @@ fn a_stack_is_saved_layer_by_layer_and_restored_as_one() {
         .stderr_has("`roof`");
     machine.umount(&libs);
 
-    // The base alone is as it was saved.
+    // The base on its own is unchanged.
     caches(machine.command(["restore", "--layer", "base"]));
     assert_eq!(names(&libs), ["base", "removed", "replaced"]);
 }

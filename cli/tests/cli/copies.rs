@@ -1,4 +1,5 @@
-//! Restores as plain directories: over existing files, and where not everything can be written.
+//! Restores as plain directories: over existing files, and into directories that are partly
+//! read-only.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -33,7 +34,7 @@ fn files(dir: &Path) -> Vec<String> {
     names
 }
 
-/// The content of a key.
+/// Lists the files that a key holds.
 fn held(machine: &Cachefs, key: &str) -> Vec<String> {
     let dir = machine.dir(&format!("held-{key}"));
     copy(&machine.second_machine().unwrap(), key, &dir)
@@ -66,7 +67,7 @@ fn what_another_key_left_unchanged_goes_and_is_not_saved() {
     machine.saved("b2", &path);
     assert_eq!(held(&machine, "b2"), ["changed", "only-b", "own", "sub"]);
 
-    // A miss shows nothing of it either, as with a mount.
+    // A miss removes the restored files again, as it does for a mount.
     copy(&machine, "no-such-key", &path).run().success();
     assert_eq!(files(&path), ["changed", "own"]);
 }
@@ -130,7 +131,8 @@ fn a_copy_that_could_not_write_everything_is_no_hit_and_is_never_saved() {
     assert!(save.stderr().contains("nothing was saved"), "{save}");
     machine.run(["lookup", "k2"]).expect_code(3);
 
-    // Nor after one that works: other files may have been there.
+    // Saving is still refused after a successful copy: the directory may contain files from before
+    // it.
     drop(clean(again).success());
     let again = copy(&machine, "k", &path).run().success();
     assert_eq!(
@@ -139,7 +141,7 @@ fn a_copy_that_could_not_write_everything_is_no_hit_and_is_never_saved() {
         "{again}"
     );
     strict_json(machine.save("k2", &path)).run().expect_code(1);
-    // A directory that was made anew is the build's own.
+    // A directory that the build recreated belongs to the build.
     fs::remove_dir_all(&path).unwrap();
     fs::create_dir(&path).unwrap();
     fs::write(path.join("built"), "by the build").unwrap();
@@ -147,7 +149,7 @@ fn a_copy_that_could_not_write_everything_is_no_hit_and_is_never_saved() {
     assert_eq!(held(&machine, "k2"), ["built"]);
 }
 
-/// Go keeps modules in directories that not even their owner may write to.
+/// Go keeps modules in directories that even their owner cannot write to.
 #[test]
 fn the_users_own_read_only_directories_are_written_to() {
     let Some(machine) = machine() else { return };
@@ -170,7 +172,7 @@ fn the_users_own_read_only_directories_are_written_to() {
         chown(machine.work().join(name), Some(USER), Some(USER)).unwrap();
     }
     let path = own.join("path");
-    // The binary and the sandbox are root's own otherwise.
+    // Otherwise the binary and the sandbox belong to root.
     let binary = own.join("cachefs");
     fs::copy(machine.binary(), &binary).unwrap();
     let remote = remote_dir(&machine);
@@ -194,8 +196,7 @@ fn the_users_own_read_only_directories_are_written_to() {
             .run()
     };
     clean(as_user("one").success());
-    // Without a record of the present files, too: the files of `one` are in the way of those of
-    // `two`.
+    // The same without a record of the restored files: the files of `one` block those of `two`.
     fs::remove_dir_all(own.join("home/store/mounts")).unwrap();
     clean(as_user("two").success());
     assert_eq!(
@@ -230,7 +231,7 @@ fn a_miss_makes_no_directory() {
     machine.run(["lookup", "nope"]).expect_code(3);
 }
 
-/// `sudo cachefs restore`, and then the build as the user who called it.
+/// Runs `sudo cachefs restore`, then the build as the calling user.
 #[test]
 fn directories_on_the_way_belong_to_the_user_who_called_sudo() {
     let Some(machine) = machine() else { return };
@@ -273,7 +274,7 @@ fn a_directory_without_files_is_not_saved_unless_asked() {
         .success();
     machine.run(["lookup", "k"]).success();
 
-    // Nor is a mount from which everything was removed.
+    // A mount whose files were all removed is not saved either.
     saved(&machine, "full", &[("a", "a")]);
     let mount = machine.dir("mount");
     machine.restored("full", &mount);
@@ -284,7 +285,7 @@ fn a_directory_without_files_is_not_saved_unless_asked() {
     assert_eq!(held(&machine, "full"), ["a"]);
 }
 
-/// The kernel gives the inode number of a mount namespace that ended to the next one.
+/// The kernel reuses the inode number of a mount namespace that ended for the next one.
 #[test]
 fn a_namespace_that_has_ended_leaves_no_record_to_the_next_one() {
     let Some(machine) = machine() else { return };

@@ -1,5 +1,5 @@
-//! `detect` and `auto` with real tools: where they say their caches are, and the whole way from a
-//! first build to an offline build on a machine that has nothing but the remote.
+//! `detect` and `auto` with real tools: the cache paths that tools report, and a round trip from a
+//! first build to an offline build on a machine that has only the remote.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use serde_json::Value;
 
 use crate::support::{clean, machine};
 
-/// How long one step of a tool may take, a slow network included.
+/// Maximum time for one step of a tool, even on a slow network.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A tool's step in a machine's workspace: with its home, and for the rest the environment of the
-/// tests, which may contain the settings that the tool needs to reach its registry here.
+/// Runs a tool in a machine's workspace with the machine's home. Otherwise it gets the environment
+/// of the tests, which may configure access to a registry.
 fn step(machine: &Cachefs, env: &[(&str, String)], words: &[&str]) -> Invocation {
     let mut invocation = Invocation::new(words[0], &words[1..])
         .cwd(machine.work())
@@ -23,7 +23,7 @@ fn step(machine: &Cachefs, env: &[(&str, String)], words: &[&str]) -> Invocation
     for (name, value) in std::env::vars_os() {
         invocation = invocation.env(name, value);
     }
-    // Variables that would lead a tool out of the sandbox.
+    // Remove variables that would point a tool outside the sandbox.
     for name in [
         "CARGO_HOME",
         "CARGO_TARGET_DIR",
@@ -46,7 +46,7 @@ fn cachefs(machine: &Cachefs, env: &[(&str, String)], words: &[&str]) -> Output 
     clean(with(machine.command(words), env).run()).success()
 }
 
-/// The caches in a command's output.
+/// Parses the caches that a command printed.
 fn caches(output: &Output) -> Vec<Value> {
     output.json()["caches"].as_array().unwrap().clone()
 }
@@ -71,8 +71,8 @@ fn all_run(programs: &[&str]) -> bool {
     missing.is_empty()
 }
 
-/// A tool, a file that marks its project, how it is asked, the suffix of its answer in our path,
-/// and the part that is removed from its answer.
+/// A tool that reports its cache path: a file that marks its project, the command that prints the
+/// path, the suffix that we add to the path, and whether we strip its last component.
 struct Asked {
     cache: &'static str,
     mark: &'static str,
@@ -157,7 +157,8 @@ fn tools_cache_where_detect_says() {
         if !tool.below.is_empty() {
             expected.push(tool.below);
         }
-        // Asked or not, it comes to the same here: nothing moves the tool from its default.
+        // We get the same path from the tool and with `--no-ask`, because nothing moves it from its
+        // default here.
         for way in [&[] as &[&str], &["--no-ask"]] {
             let words = [&["detect"], way].concat();
             let found = caches(&cachefs(&machine, &[], &words));
@@ -169,18 +170,18 @@ fn tools_cache_where_detect_says() {
     }
 }
 
-/// A project that can be built from its cache alone.
+/// A project that builds offline from its cache.
 struct Project<'a> {
     files: &'a [(&'a str, String)],
-    /// Variables that a machine's tools need.
+    /// Environment variables that the tools of a machine need.
     env: &'a dyn Fn(&Cachefs) -> Vec<(&'static str, String)>,
-    /// Fills the caches, with a network.
+    /// Fills the caches over the network.
     install: &'a [&'a [&'a str]],
     /// Works only with filled caches.
     offline: &'a [&'a str],
     /// The caches that must be hits, by name.
     hits: &'a [&'a str],
-    /// The options of `auto`.
+    /// Options for `auto`.
     options: &'a [&'a str],
 }
 
@@ -196,8 +197,8 @@ impl Project<'_> {
         }
     }
 
-    /// A miss, an install, a save; then on a machine that has nothing: an offline build that
-    /// fails, a hit, and an offline build that works.
+    /// A miss, an install and a save; then, on a fresh machine, an offline build that fails, a hit,
+    /// and an offline build that works.
     fn goes_round(&self) {
         let Some(first) = machine() else { return };
         write(self.files, &first);
@@ -214,7 +215,7 @@ impl Project<'_> {
         let env = (self.env)(&second);
         let without = step(&second, &env, self.offline).run();
         assert!(!without.status.success(), "it needs no cache\n{without}");
-        // The leftovers of the failed build differ from a new machine.
+        // A new machine would not have files of the failed build.
         for dir in [second.home(), second.work()] {
             fs::remove_dir_all(&dir).unwrap();
             fs::create_dir(&dir).unwrap();
@@ -251,7 +252,7 @@ fn write(files: &[(&str, String)], machine: &Cachefs) {
     }
 }
 
-/// The lock file that a tool writes for a project, on a machine of its own.
+/// Runs a tool on a separate machine and returns the lock file that it writes.
 fn locked(
     files: &[(&str, String)],
     env: &[(&str, String)],
@@ -289,7 +290,7 @@ fn npm_goes_round() {
         options: &[],
     };
     project.goes_round();
-    // `npm ci` empties node_modules, and can do so on a mount.
+    // `npm ci` empties node_modules, which also works on a mount.
     let with_modules = Project {
         hits: &["npm", "npm-node_modules"],
         options: &["--all"],
@@ -315,7 +316,7 @@ fn cargo_goes_round() {
     let home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(std::env::home_dir()?.join(".cargo")));
-    // The machine's own configuration may name the registry to use.
+    // The user's own configuration may name a registry to use.
     if let Some(text) = home.and_then(|home| fs::read_to_string(home.join("config.toml")).ok()) {
         files.push(file(".cargo/config.toml", &text));
     }
@@ -372,7 +373,7 @@ fn maven_goes_round() {
         file("settings.xml", settings),
         file("nothing/here", ""),
     ];
-    // Java takes the home from the table of users, and these machines have homes of their own.
+    // Java reads the home directory from the passwd database, but these machines have their own.
     let env = |machine: &Cachefs| {
         let home = machine.home();
         vec![(
@@ -380,7 +381,7 @@ fn maven_goes_round() {
             format!("-XX:TieredStopAtLevel=1 -Duser.home={}", home.display()),
         )]
     };
-    // Without the repository that filled the cache.
+    // Hide the repository that filled the cache.
     let offline =
         "mount --bind nothing /usr/share/maven-repo && exec mvn -o -q -B -s settings.xml package";
     Project {
@@ -399,8 +400,9 @@ fn pip_goes_round() {
     if !all_run(&["python3"]) {
         return;
     }
-    // Wheels that pip has built itself are used without its index, which it requests again for the
-    // rest: a package without a wheel shows that the cache came along.
+    // pip reuses wheels that it built without asking the index, but queries the index again for
+    // everything else. So we need a package without a published wheel, for example docopt 0.6.2, to
+    // show that the cache came along.
     let install = "python3 -m venv env && env/bin/pip install --no-cache-dir -q setuptools wheel && env/bin/pip install -q --no-build-isolation -r requirements.txt && rm -rf env build";
     let files = [file("requirements.txt", "docopt==0.6.2\n")];
     Project {

@@ -1,4 +1,4 @@
-//! `exec`: a command between a restore and a save.
+//! `exec` runs a command between a restore and a save.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Commands, clean, machine, wait_for};
 
-/// How long something that takes milliseconds may take.
+/// Upper limit for operations that take milliseconds.
 const SOON: Duration = Duration::from_secs(60);
 
 /// `exec` of a shell command, with a cache of the key at `cache` in the workspace.
@@ -26,7 +26,7 @@ fn mounts(machine: &Cachefs) -> usize {
     all.iter().filter(|mount| mount.starts_with(&work)).count()
 }
 
-/// The tree that a restore of the key shows.
+/// Lists the files that a restore of the key shows.
 fn held(machine: &Cachefs, key: &str) -> Vec<String> {
     let other = machine.second_machine().unwrap();
     let path = other.dir("look");
@@ -99,7 +99,7 @@ fn it_leaves_mounted_what_it_is_told_to_and_what_was_there_before() {
         .run()
         .success();
     assert_eq!(mounts(&machine), 1);
-    // Mounted by an earlier command, which goes on to use it.
+    // An earlier command mounted it and continues to use it.
     exec(&machine, "k", &["--save-on", "never"], "test -e cache/x")
         .run()
         .success();
@@ -145,7 +145,7 @@ fn signals_reach_the_command() {
     assert_eq!(mounts(&machine), 0);
 }
 
-/// Ends a process at once, by its number in a file.
+/// Kills the process whose ID is in a file.
 fn end(file: &Path) {
     let text = fs::read_to_string(file).unwrap();
     let pid = Pid::from_raw(text.trim().parse().unwrap()).unwrap();
@@ -160,7 +160,7 @@ fn what_a_killed_one_leaves_does_not_stand_in_the_way() {
         .run()
         .success();
     fs::remove_dir_all(machine.work().join("cache")).unwrap();
-    // The shell becomes the program, whose number it has noted.
+    // The shell execs the program, which keeps the PID that the shell recorded.
     let script = "echo unsaved > cache/unsaved; echo $$ > pid.new; mv pid.new pid; exec sleep 1000";
     let mut running = exec(&machine, "a", &[], script)
         .spawn(Stdio::null(), Stdio::null())
@@ -175,7 +175,7 @@ fn what_a_killed_one_leaves_does_not_stand_in_the_way() {
     let next = exec(&machine, "b", &[], "ls cache").run().success();
     assert_eq!(next.stdout(), "b\n", "{next}");
     next.stderr_has("left when it was killed; 1 unsaved change is in ");
-    // Its change is neither saved nor lost.
+    // The change is not saved, but it is kept.
     let kept = machine.store().join("unsaved");
     let kept: Vec<_> = fs::read_dir(kept).unwrap().map(|it| it.unwrap()).collect();
     assert_eq!(kept.len(), 1, "{kept:?}");
@@ -183,7 +183,7 @@ fn what_a_killed_one_leaves_does_not_stand_in_the_way() {
     assert_eq!(unsaved, "unsaved\n");
     assert_eq!(mounts(&machine), 0);
     assert_eq!(held(&machine, "a"), ["a"]);
-    // A mount of an earlier `restore` is not taken for one.
+    // A mount of an earlier `restore` does not count as left over from `exec`.
     machine.restored("b", &machine.work().join("cache"));
     fs::remove_file(&pid).unwrap();
     let script = "echo $$ > pid.new; mv pid.new pid; exec sleep 1000";
@@ -199,7 +199,7 @@ fn what_a_killed_one_leaves_does_not_stand_in_the_way() {
         .success();
     assert_eq!(mounts(&machine), 1);
     machine.umount(&machine.work().join("cache"));
-    // A last one finds nothing left.
+    // A second run finds nothing left to do.
     let again = exec(&machine, "b", &[], "true").run().success();
     assert!(!again.stderr().contains("killed"), "{again}");
 }
@@ -228,7 +228,7 @@ fn it_takes_what_is_detected_or_what_a_file_says() {
         .run()
         .success();
     fs::write(machine.work().join("cachefs.toml"), toml.stdout()).unwrap();
-    // The file has the key of the detected cache.
+    // The key from the file equals the key of the detected cache.
     run(&["--cache", "go"], "cat $GOMODCACHE/m").stdout_has("m\n");
     run(&[], "cat $GOMODCACHE/m").stdout_has("m\n");
     assert_eq!(mounts(&machine), 0);

@@ -1,4 +1,4 @@
-//! Reasons for misses, use of hits, and differences.
+//! `explain` reports why a key was missed, how a hit was used, and which files differ.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::{Commands, clean, machine, machine_on, sample_dir, strict_js
 
 const KEY: &str = "m2-{{ os }}-{{ hashFiles('**/pom.xml') }}";
 
-/// A machine that has saved the sample under a key of two files.
+/// A machine that has saved the sample under a key that hashes two files.
 fn saved_once() -> Option<Cachefs> {
     let machine = machine()?.with_env("CACHEFS_JOB", "build");
     write(&machine, "pom.xml", "<project/>");
@@ -45,7 +45,7 @@ fn a_miss_names_the_file_that_changed() {
             && told.contains("was saved just now by job build"),
         "{missed}"
     );
-    // Only the record of the restore.
+    // This uses only the record of the restore.
     let explained = json(machine.command(["explain"]));
     let cache = &explained["caches"][0];
     assert_eq!(cache["match"], "miss");
@@ -89,7 +89,7 @@ fn variables_and_templates_are_told_apart() {
     assert_eq!(near["differences"][0]["name"], "NODE");
     assert_eq!(near["differences"][0]["value"], "22");
     assert_eq!(near["differences"][0]["value_saved"], "20");
-    // The other cache is none of its business.
+    // The other cache is not involved.
     assert_eq!(
         explained["nearest"].as_array().unwrap().len(),
         1,
@@ -108,7 +108,7 @@ fn case_and_platform_are_recognised() {
         serde_json::json!(["Linux-x64-m2-7 (scope default)"])
     );
     let missed = machine.restore("Linux-arm64-m2-7", &machine.dir("mount"));
-    // The line of a restore looks at keys that begin alike only.
+    // The message of a restore considers only keys with a common prefix.
     missed.run().success().stderr_has("miss Linux-arm64-m2-7");
 }
 
@@ -277,7 +277,8 @@ fn a_mount_and_the_key_saved_from_it_differ_alike() {
     drop(missing.stderr_has("there is no key nothing"));
 }
 
-/// Two machines that know nothing of each other store the same files twice; they are the same.
+/// Two machines that do not share any state store the same files twice; `diff` must report them as
+/// equal.
 #[test]
 fn equal_content_in_other_packs_is_equal() {
     let server = S3Server::start().unwrap();

@@ -1,4 +1,4 @@
-//! A restore equals the save, to the last attribute, on mounts and in copies.
+//! A restored tree equals the saved one, down to the last attribute, on mounts and in copies.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,10 +20,10 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::{Commands, clean, machine, machine_on, strict_json, trusting};
 
-/// Offset of the data behind the hole of the largest file, beyond the range of 32 bits.
+/// Offset of the data behind the hole in the largest file; needs more than 32 bits.
 const FAR: u64 = (4 << 30) + 12_345;
 
-/// Everything that a filesystem can hold and that caches lose.
+/// Every kind of entry and attribute that filesystems support and caches tend to lose.
 pub(crate) fn nasty() -> TreeSpec {
     let mut spec = TreeSpec::default();
     let at = |sec, nsec| Meta {
@@ -124,7 +124,7 @@ pub(crate) fn nasty() -> TreeSpec {
     spec
 }
 
-/// Removes the sockets of a tree without a trace; returns how many there were.
+/// Removes the sockets of a tree from disk and from the spec; returns their number.
 fn remove_sockets(spec: &mut TreeSpec, root: &Path) -> usize {
     let before = spec.entries.len();
     spec.entries
@@ -143,7 +143,7 @@ fn remove_sockets(spec: &mut TreeSpec, root: &Path) -> usize {
     before - spec.entries.len()
 }
 
-/// Fills the holes of a tree's files: a cache with holes is not shown as an image.
+/// Fills the holes of a tree's files, because we do not show a cache with holes as an image.
 fn remove_holes(spec: &mut TreeSpec) {
     for entry in &mut spec.entries {
         if let Kind::File(content) = &mut entry.kind {
@@ -152,8 +152,8 @@ fn remove_holes(spec: &mut TreeSpec) {
     }
 }
 
-/// Saves a tree, changes it on a mount, saves that, and compares at every step with a plain
-/// directory treated the same.
+/// Saves a tree, changes it on a mount and saves it again. After every step, compares it with a
+/// plain directory that got the same changes.
 fn round_trip(first: &Cachefs, mut spec: TreeSpec, mutations: &[TreeMutation], ignore: &[&str]) {
     let first = &first.clone().with_env("CACHEFS_ALLOW_EMPTY", "true");
     let plain = first.dir("plain");
@@ -185,8 +185,8 @@ fn round_trip(first: &Cachefs, mut spec: TreeSpec, mutations: &[TreeMutation], i
     assert_same(&plain, &mount, &options);
     second.umount(&mount);
     let options = CompareOptions {
-        // A change and its undoing leave nothing but a directory's time, which is no reason for a
-        // layer: the key then stands for the stack that was there.
+        // A change that is reverted leaves only a new directory time, which does not justify a
+        // layer: the key keeps pointing to the existing stack.
         ignore_dir_mtimes: ["added", "modified", "removed"]
             .iter()
             .all(|count| changed[count] == 0),
@@ -213,7 +213,7 @@ fn round_trip(first: &Cachefs, mut spec: TreeSpec, mutations: &[TreeMutation], i
 fn property(cases: u32, machine: impl Fn() -> Option<Cachefs>) {
     let config = Config {
         cases,
-        // Each step of shrinking is a whole round trip.
+        // Each shrinking step is a full round trip.
         max_shrink_iters: 60,
         failure_persistence: None,
         ..Config::default()
@@ -229,7 +229,7 @@ fn property(cases: u32, machine: impl Fn() -> Option<Cachefs>) {
             remove_holes(&mut spec);
         }
         if !mutations.is_empty() {
-            // An overlay parts the names of a file at the first write; a plain directory does not.
+            // An overlay breaks hard links at the first write; a plain directory does not.
             let is_link = |entry: &Entry| matches!(entry.kind, Kind::Hardlink(_));
             spec.entries.retain(|entry| !is_link(entry));
         }
@@ -266,7 +266,8 @@ fn a_nasty_tree_survives() {
     let Some(machine) = machine().map(trusting) else {
         return;
     };
-    // Reading it all would take longer than everything else here: its data are compared below.
+    // Reading the whole file would take longer than the rest of the test; we compare its data
+    // below.
     round_trip(&machine, nasty(), &[], &["sparse-4g"]);
     let (plain, reader) = (machine.dir("plain"), machine.second_machine().unwrap());
     let (mount, copy) = (reader.dir("mount"), reader.dir("copy"));
@@ -313,8 +314,8 @@ fn a_nasty_tree_survives_as_an_image() {
     spec.entries
         .retain(|entry| entry.path != Path::new("sparse-4g"));
     remove_holes(&mut spec);
-    // More than a block of names, around the places of `.` and `..`, and a directory whose names
-    // fill a block to the last byte.
+    // More names than fit into one block, around the positions of `.` and `..`, and a directory
+    // whose names fill a block exactly.
     spec.dir("many").dir("full");
     let starts = ["!", "-", ".", "..", "", "~"];
     for (number, start) in (0..600).zip(starts.iter().cycle()) {

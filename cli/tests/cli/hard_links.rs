@@ -1,4 +1,4 @@
-//! Hard links of a mount are saved as it shows them, whatever names were moved or removed.
+//! Saves keep the hard links that a mount shows, even if names were moved or removed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,10 +10,10 @@ use cachefs_tests::harness::Cachefs;
 use crate::programs::entries;
 use crate::support::{Commands, can_mount, clean, machine, strict_json};
 
-/// A change to a mount.
+/// A named change to a mount.
 type Change = (&'static str, fn(&Path));
 
-/// A mount's files and their links: the paths of each file, and its content.
+/// The files that a mount shows: all paths of each file, and its content.
 pub(crate) fn files(root: &Path) -> Vec<(Vec<PathBuf>, Vec<u8>)> {
     let mut found: BTreeMap<(u64, u64), Vec<PathBuf>> = BTreeMap::new();
     for (path, metadata) in entries(root) {
@@ -34,7 +34,7 @@ pub(crate) fn files(root: &Path) -> Vec<(Vec<PathBuf>, Vec<u8>)> {
     files
 }
 
-/// Changes that move, remove or replace some of the names of a file.
+/// Changes that move, remove or replace some names of a file.
 fn changes() -> Vec<Change> {
     vec![
         ("a directory is renamed", |root| {
@@ -130,7 +130,7 @@ fn hard_links_are_saved_as_a_mount_shows_them_and_counted() {
     }
 }
 
-/// A directory that was not restored is compared with the content of its key, and removes nothing.
+/// Saving a directory that was never restored diffs it against the key, and removes nothing.
 #[test]
 fn a_name_that_only_the_key_has_is_counted_alone() {
     let machine = Cachefs::new().unwrap();

@@ -1,4 +1,4 @@
-//! Packs that something outside of cachefs deleted, such as a lifecycle rule of the bucket.
+//! Packs deleted by something other than cachefs, for example a lifecycle rule of the bucket.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ fn delete_packs(root: &Path) {
     }
 }
 
-/// Whatever looks for `k` without restoring it finds as little as a restore does.
+/// Every command that looks up `k` without restoring it must also report a miss.
 #[track_caller]
 fn nobody_finds_it(machine: &Cachefs) {
     const WHY: &str = "the remote no longer has";
@@ -58,7 +58,7 @@ fn nobody_finds_it(machine: &Cachefs) {
     assert!(looked.stderr().contains(WHY), "{looked}");
 }
 
-/// The output of a restore of `k` that must be a miss because data is lost.
+/// Asserts that a restore of `k` is a miss because its data is lost.
 #[track_caller]
 fn is_lost(machine: &Cachefs, mode: &str) {
     let target = machine.dir(&format!("lost-{mode}"));
@@ -91,7 +91,7 @@ fn a_key_whose_packs_are_gone_is_a_miss_and_the_next_save_replaces_it() {
     nobody_finds_it(&other);
     nobody_finds_it(&machine);
 
-    // Both who saved it before and who never saw it store it whole.
+    // The original machine and a fresh one both store it completely.
     for saver in [&machine, &other] {
         delete_all(&remote_dir(&machine), "packs");
         nobody_finds_it(&machine);
@@ -129,8 +129,7 @@ fn a_key_whose_layers_are_gone_is_a_miss_and_the_next_save_replaces_it() {
     machine.umount(&mount);
 }
 
-/// Outside of CI, a mount that died is mounted again with its changes; not if reads of it would
-/// fail.
+/// Outside of CI, we remount a dead mount with its changes, but not if reads of it would fail.
 #[test]
 fn a_dead_mount_whose_packs_are_gone_is_not_mounted_again() {
     let Some(machine) = machine() else { return };
@@ -168,8 +167,8 @@ fn a_mount_whose_base_is_lost_is_not_saved_on_top_of_it() {
     machine.umount(&mount);
 }
 
-/// A bucket is not asked for every pack at every restore. But a read that met a lost pack makes the
-/// next restore on the machine a miss, until the pack is back.
+/// We do not check every pack at every restore. But after a read met a lost pack, the next restore
+/// on the machine is a miss until the pack is back.
 #[test]
 fn after_a_read_error_the_next_restore_from_a_bucket_is_a_miss() {
     let server = S3Server::start().unwrap();
@@ -190,7 +189,7 @@ fn after_a_read_error_the_next_restore_from_a_bucket_is_a_miss() {
     is_lost(&machine, "mount");
     is_lost(&machine, "copy");
 
-    // For a moment, a failure also answers repeated requests of the kernel.
+    // We cache a failure for a moment, because the kernel retries page by page.
     std::thread::sleep(std::time::Duration::from_millis(300));
     fs::remove_dir_all(server.bucket_dir().join("caches/packs")).ok();
     fs::rename(&kept, server.bucket_dir().join("caches/packs")).unwrap();
@@ -199,7 +198,7 @@ fn after_a_read_error_the_next_restore_from_a_bucket_is_a_miss() {
     machine.umount(&mount);
 }
 
-/// Lifecycle rules delete by age, the oldest objects first, and count in days.
+/// Lifecycle rules delete objects by age, oldest first, with a granularity of days.
 #[test]
 fn an_old_cache_of_a_bucket_is_checked_before_it_is_shown() {
     let server = S3Server::start().unwrap();
@@ -208,7 +207,7 @@ fn an_old_cache_of_a_bucket_is_checked_before_it_is_shown() {
     };
     let dir = sample_dir(&machine);
     machine.saved("k", &dir);
-    // The record has the age of the layer.
+    // We take the age of a layer from the record.
     for name in objects(&server.bucket_dir()).into_keys() {
         let path = server.bucket_dir().join(&name);
         if name.contains("/refs/") {
@@ -259,7 +258,7 @@ fn a_key_whose_packs_are_cut_short_is_a_miss() {
     is_lost(&other, "copy");
 }
 
-/// A file that no two of its chunks are alike in.
+/// Saves a file of random bytes, so that no two chunks are equal.
 fn save_random(machine: &Cachefs) -> PathBuf {
     let dir = machine.dir("data");
     let random: Vec<u8> = (0..100_000_u32)
@@ -270,7 +269,7 @@ fn save_random(machine: &Cachefs) -> PathBuf {
     dir
 }
 
-/// Flips a bit in the data of every pack of a directory.
+/// Flips a bit in the data of every pack in a directory.
 fn flip_packs(machine: &Cachefs) {
     for pack in packs(&remote_dir(machine)) {
         let mut bytes = fs::read(&pack).unwrap();
@@ -280,7 +279,7 @@ fn flip_packs(machine: &Cachefs) {
     }
 }
 
-/// A machine that saved nothing gets the content of `dir` by the key.
+/// A fresh machine restores the content of `dir` from the key.
 #[track_caller]
 fn is_whole_elsewhere(machine: &Cachefs, dir: &Path) {
     let other = machine.second_machine().unwrap();
@@ -301,7 +300,7 @@ fn a_machine_that_knows_a_damaged_pack_stores_the_key_whole_after_a_repair() {
     is_whole_elsewhere(&machine, &dir);
 }
 
-/// Without a repair, or after one that left the pack because other scopes may need it.
+/// Without a repair, or after a repair that kept the pack because other scopes may need it.
 #[test]
 fn a_machine_that_read_a_damaged_pack_does_not_refer_to_it_again() {
     let Some(machine) = machine() else { return };

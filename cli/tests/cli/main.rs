@@ -1,6 +1,6 @@
-//! The whole product as its users meet it: the binary, real mounts, and remotes of both kinds.
+//! End-to-end tests: the real binary, real mounts, and remotes of both kinds.
 
-// Told to be tests, so that the helpers among them may unwrap as tests do.
+// Marked as tests, so that their helpers may unwrap as tests do.
 #[cfg(test)]
 mod bad_input;
 mod clouds;

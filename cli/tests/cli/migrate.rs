@@ -1,4 +1,4 @@
-//! Coming from elsewhere: tar archives in and out, and the variables of the cache plugins.
+//! Migration: importing and exporting tar archives, and the variables of the Drone cache plugins.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::support::{
     Commands, clean, objects, remote_dir, sample, sample_dir, strict_json, trusting,
 };
 
-/// Runs a tool in a directory, which must work.
+/// Runs a tool in a directory; it must succeed.
 #[track_caller]
 fn tool(dir: &Path, line: &str) {
     let mut shell = Command::new("sh");
@@ -92,7 +92,7 @@ fn what_tar_packs_is_imported_in_every_way_it_packs() {
             ),
             ..CompareOptions::default()
         };
-        // GNU's own format has whole seconds.
+        // GNU's own format stores whole seconds.
         if name != "gnu" {
             assert_same(&dir, &copied(&machine, name), &options);
         } else {
@@ -103,7 +103,7 @@ fn what_tar_packs_is_imported_in_every_way_it_packs() {
             );
         }
     }
-    // All of them hold the same files: the first import stored them.
+    // Every import has the same files, so only the first one stored data.
     let packs = objects(&remote_dir(&machine));
     let large = packs.iter().filter(|(name, _)| name.starts_with("packs/"));
     assert!(
@@ -124,7 +124,7 @@ fn what_is_saved_is_exported_and_imported_again() {
     let machine = trusting(Cachefs::new().unwrap());
     let dir = machine.dir("nasty");
     let mut spec = nasty();
-    // Comparing it byte by byte takes a minute, and there are other files with holes.
+    // A byte-by-byte comparison takes a minute, and we cover other files with holes.
     spec.entries
         .retain(|entry| entry.path != Path::new("sparse-4g"));
     spec.build(&dir).unwrap();
@@ -213,7 +213,7 @@ fn archives_that_cannot_be_taken_leave_nothing() {
     assert!(!work.join("x.tar").exists());
 }
 
-/// The command as a pipeline calls it, with the plugin's variables.
+/// The command as a pipeline calls it, with the variables of the plugin.
 fn plugin(machine: &Cachefs, variables: &[(&str, &str)]) -> Invocation {
     let bare = machine
         .command(std::iter::empty::<&str>())
@@ -252,7 +252,8 @@ fn a_pipeline_of_the_plugin_goes_on_warm() {
     let machine = Cachefs::new().unwrap();
     let (work, home) = (machine.work(), machine.home());
     fs::write(work.join("lock"), "one").unwrap();
-    // The form of the plugin: MD5 in the key, whole paths for files outside of the workspace.
+    // Objects that the plugin left: an MD5 in the key, absolute paths for files outside of the
+    // workspace.
     let old = server
         .bucket_dir()
         .join("app/v1-f97c5d29941bfb1b2fdab0874906ab82");
@@ -295,7 +296,7 @@ fn a_pipeline_of_the_plugin_goes_on_warm() {
             .run()
             .success(),
     );
-    // Drone takes the first line of a name: the miss before the import is nobody's business.
+    // Drone takes the first line of each name, so we must not write the miss before the import.
     let told = fs::read_to_string(&outputs).unwrap();
     let mut names: Vec<_> = told
         .lines()
@@ -333,7 +334,7 @@ fn a_pipeline_of_the_plugin_goes_on_warm() {
         assert!(output.stderr().contains(text), "{text}: {output}");
     }
 
-    // Another machine, with the archives gone and no mounts named.
+    // Another machine, after the archives are deleted, and without `PLUGIN_MOUNT`.
     fs::remove_dir_all(server.bucket_dir().join("app")).unwrap();
     clear(&machine);
     let other = machine.second_machine().unwrap();
@@ -346,7 +347,7 @@ fn a_pipeline_of_the_plugin_goes_on_warm() {
     );
     assert_same(&reference.join("m2"), &home.join(".m2"), &options);
 
-    // Another lock file: a miss, and the pipeline decides whether it fails.
+    // A changed lock file is a miss; the pipeline decides whether that is an error.
     fs::write(other.work().join("lock"), "two").unwrap();
     let output = plugin(&other, &on_s3(&endpoint, &restore)).run().success();
     discreet(output.stderr_has("miss app/v1-"));
@@ -383,7 +384,7 @@ fn the_plugin_on_a_volume() {
     }
     let pattern = ("PLUGIN_MOUNT", "*/target,missing");
     let (restore, rebuild) = (("PLUGIN_RESTORE", "true"), ("PLUGIN_REBUILD", "true"));
-    // Without a key it is the branch's.
+    // Without a key, we use the branch name.
     let saved = on_volume(&[rebuild, pattern]).success();
     for text in [
         "saved app/main/a/target",
@@ -403,7 +404,7 @@ fn the_plugin_on_a_volume() {
     on_volume(&[restore, ("PLUGIN_MOUNT", "a*/target")]).success();
     assert_eq!(fs::read_to_string(work.join("a/target/out")).unwrap(), "a");
     assert!(!work.join("b").exists());
-    // Only without strictness a key that begins alike will do.
+    // A key with a common prefix is accepted only when not strict.
     let short = [restore, ("PLUGIN_CACHE_KEY", "ma")];
     on_volume(&short).success().stderr_has("miss app/ma");
     assert!(!work.join("b").exists());

@@ -1,4 +1,4 @@
-//! Mounts come, stay, end and recover as users expect.
+//! Mounts appear, persist, end and recover as users expect.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +22,7 @@ fn saved_machine() -> Option<Cachefs> {
     Some(machine)
 }
 
-/// The state that `stats` shows of the only restored path.
+/// The state that `stats` shows for the only restored path.
 fn state(machine: &Cachefs) -> String {
     machine.stats()["restored"][0]["state"]
         .as_str()
@@ -58,7 +58,7 @@ fn another_job_at_a_mounted_path_begins_without_what_was_left_there() {
     let told = clean(machine.restore("v2", &mount).run()).expect_code(0);
     let told = told.stderr_has("unmounted key v1, which an earlier restore had left");
     assert!(mount.join("other").exists() && !mount.join("mine").exists());
-    // Nothing is lost.
+    // Unsaved changes are kept.
     let lines = told.stderr();
     let aside = lines
         .lines()
@@ -68,7 +68,7 @@ fn another_job_at_a_mounted_path_begins_without_what_was_left_there() {
         .and_then(|line| line.split_once(" is in "));
     let aside = std::path::PathBuf::from(aside.unwrap().1);
     assert_eq!(fs::read(aside.join("mine")).unwrap(), b"mine");
-    // Saved changes are not kept a second time, and neither is a mount without changes.
+    // Changes that were saved are not set aside, and neither is an unchanged mount.
     fs::write(mount.join("saved"), "saved").unwrap();
     machine.saved("v3", &mount);
     let told = machine.restore("v1", &mount).run().success();
@@ -76,7 +76,7 @@ fn another_job_at_a_mounted_path_begins_without_what_was_left_there() {
     let told = machine.restore("none", &mount).run().success();
     assert!(!told.stderr().contains("unsaved"), "{told}");
     assert!(fs::read_dir(&mount).unwrap().next().is_none());
-    // The same key for another scope is another job.
+    // The same key in another scope belongs to another job.
     machine.restored("v1", &mount);
     fs::write(mount.join("mine"), "mine").unwrap();
     let other = machine.restore("v1", &mount).arg("--scope").arg("pr/1");
@@ -111,7 +111,7 @@ fn a_busy_mount_is_kept_and_its_holder_named() {
         .run()
         .success();
     assert!(!mount.join("settings.xml").exists());
-    // Who had it open goes on reading.
+    // A process that had the file open can still read it.
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut &open, &mut bytes).unwrap();
     assert_eq!(bytes.len(), 2_000_000);
@@ -188,7 +188,7 @@ fn the_daemon_outlives_the_step_that_started_it() {
     };
     machine.run(["daemon", "stop"]).success();
     let mount = machine.dir("mount");
-    // A step as CI runners start them: a process group of its own, which is killed at its end.
+    // A step as CI runners start it: in a process group that is killed at the end of the step.
     let mut step = Command::new("/bin/sh");
     step.args([
         "-c",
@@ -212,7 +212,7 @@ fn the_daemon_outlives_the_step_that_started_it() {
     assert_ne!(session_of(&daemon.to_string()), session_of("self"));
 }
 
-/// The session of a process; 0 for one whose leader is outside this PID namespace, for which
+/// Returns the session of a process, or 0 if its leader is outside this PID namespace, where
 /// rustix's `getsid` panics.
 fn session_of(pid: &str) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -258,7 +258,7 @@ fn the_daemon_of_a_store_that_was_removed_takes_nothing_from_the_next_one() {
     machine.run(["daemon", "status"]).success();
     fs::write(mount.join("unsaved"), "unsaved").unwrap();
 
-    // Whose socket is gone all the same is told how to go on.
+    // If the socket is gone anyway, the error explains how to recover.
     fs::remove_file(machine.store().join("daemon.sock")).unwrap();
     let refused = strict_json(machine.restore("v1", &mount)).run();
     refused
@@ -288,7 +288,7 @@ fn a_killed_daemon_is_noticed_and_the_mount_repaired() {
     kill_daemon(&machine);
     assert!(state(&machine).starts_with("dead"), "{}", state(&machine));
     assert!(fs::read(mount.join("lib/large")).is_err());
-    // A save must not take the ruins for the cache.
+    // A save must not mistake the dead mount for the cache.
     let refused = clean(strict_json(machine.save("v2", &mount)).run()).expect_code(1);
     drop(refused.stderr_has("is dead").stderr_has("hint: "));
     let restored = machine.restored("v1", &mount);
@@ -334,7 +334,7 @@ fn a_dead_mount_can_be_unmounted() {
     assert_eq!(fs::read_dir(&mount).unwrap().count(), 0);
 }
 
-/// Takes the mounts away as a reboot does, and lets the record be of another boot.
+/// Simulates a reboot: removes the mounts and changes the boot ID in the record.
 fn reboot(machine: &Cachefs) {
     kill_daemon(machine);
     for point in machine.sandbox().mounts().unwrap().iter().rev() {
@@ -362,7 +362,7 @@ fn unsaved_changes_from_before_a_reboot_are_set_aside() {
     assert_eq!(state(&machine), "not mounted here");
     let restored = machine.restored("v1", &mount);
     assert_eq!(restored["result"], "mounted", "{restored}");
-    // Their data on the disk may be torn, so it does not become part of the cache.
+    // Unsaved files may be torn after a reboot, so they do not become part of the cache.
     assert!(!mount.join("unsaved").exists());
     let aside = restored["unsaved_moved_to"].as_str().unwrap();
     assert_eq!(
@@ -385,7 +385,7 @@ fn one_store_has_one_daemon() {
         "process {first} is the daemon of this store already"
     ));
     drop(second.stderr_has("hint: "));
-    // A crowd that starts it together gets one.
+    // Concurrent commands start a single daemon.
     machine.run(["daemon", "stop"]).success();
     wait_for("its end", Duration::from_secs(5), || is_gone(first));
     let starts: Vec<_> = (0..8)
@@ -419,7 +419,7 @@ fn a_daemon_with_mounts_is_stopped_by_force_only() {
     assert!(mount.join("settings.xml").exists());
 }
 
-/// The mounts of a machine, the topmost first.
+/// The mounts of a machine, topmost first.
 fn mountpoints(machine: &Cachefs, mount: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mounts").unwrap();
     let points = table
@@ -438,7 +438,7 @@ fn a_daemon_whose_mounts_are_gone_is_stopped_at_once() {
         return;
     };
     let mount = machine.dir("mount");
-    // Namespaces that other tests make meanwhile may have the mount for a while.
+    // Mount namespaces of other tests may hold the mount for a while.
     for _ in 0..20 {
         machine.restored("v1", &mount);
         assert!(mount.join("settings.xml").exists());
@@ -454,7 +454,7 @@ fn a_daemon_whose_mounts_are_gone_is_stopped_at_once() {
     panic!("there was another namespace every time");
 }
 
-/// Has the daemon hear of the end of its mounts and of `daemon stop` at the same time.
+/// The daemon sees the end of its mounts and `daemon stop` at the same time.
 fn unmount_and_stop(machine: &Cachefs, mount: &Path) -> Output {
     let worker = pid(machine.worker().unwrap());
     kill_process(worker, Signal::STOP).unwrap();

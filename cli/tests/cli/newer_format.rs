@@ -1,4 +1,4 @@
-//! A repository that a newer version made: nothing in it is changed.
+//! A repository in a newer format must not be changed.
 
 use std::fs;
 

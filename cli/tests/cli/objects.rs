@@ -1,4 +1,4 @@
-//! With `--format json`, every command prints exactly one object, whatever becomes of it.
+//! With `--format json`, every command prints exactly one object, even if it fails.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::support::{Commands, clean, machine, sample_dir};
 
-/// Commands that serve until they are told to end: only their failures are looked at.
+/// Commands that run until stopped: we test only their failures.
 const SERVICES: [&str; 4] = ["daemon run", "volume-plugin", "csi", "serve"];
 
-/// Every command that the help lists, with those below it: `daemon start` and the like.
+/// Every command in the help, including subcommands, for example `daemon start`.
 fn commands(machine: &Cachefs, above: &[String]) -> Vec<Vec<String>> {
     let help = machine.command(above).arg("-h").run().success().stdout();
     let listed = help
@@ -32,8 +32,8 @@ fn commands(machine: &Cachefs, above: &[String]) -> Vec<Vec<String>> {
     found
 }
 
-/// Arguments with which a command does something; a command that is not in the list gets none, and
-/// its refusal is looked at.
+/// Arguments with which a command does something. A command that is not listed gets none, and we
+/// check its usage error.
 fn arguments(machine: &Cachefs, command: &str) -> Vec<String> {
     let work = machine.work().display().to_string();
     let text = match command {
@@ -101,8 +101,8 @@ fn every_command_prints_one_object() {
         let object = one_object(output);
         match code {
             Some(0) => assert_ne!(object["result"], "failed", "{name}: {shown}"),
-            // `daemon status` of one that does not run; `delete` and `promote` of a key that is
-            // not there; `diff` and the like have nothing to fail on here.
+            // For example, `daemon status` without a daemon, or `delete` of a missing key; `diff`
+            // and similar commands cannot fail here.
             Some(1 | 3) => assert!(object.as_object().unwrap().len() > 1, "{name}: {shown}"),
             _ => panic!("{name}: {shown}"),
         }
@@ -114,7 +114,7 @@ fn a_failure_is_an_object_too() {
     let Some(machine) = machine() else { return };
     for command in commands(&machine, &[]) {
         let name = command.join(" ");
-        // Arguments that are wrong, named by the variable or by the flag.
+        // Invalid arguments: the error names the variable or the flag.
         let wrong = machine
             .command(&command)
             .arg("--no-such-option")
@@ -133,7 +133,7 @@ fn a_failure_is_an_object_too() {
                 .contains("--no-such-option"),
             "{name}: {object}"
         );
-        // A store that cannot be made.
+        // A store that cannot be created.
         let mut given = arguments(&machine, &name);
         given.extend(match &*name {
             "csi" => ["--listen", "unix:///dev/null/s", "--node-id", "n"]

@@ -1,4 +1,4 @@
-//! The output of the commands that scripts may rely on.
+//! The output of the commands, as far as scripts rely on it.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Commands, clean, machine, sample_dir, strict_json};
 
-/// The names of an object's members, nested ones after a dot.
+/// The member names of an object; nested names are joined with dots.
 fn shape(value: &Value) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (name, member) in value.as_object().unwrap() {
@@ -192,7 +192,7 @@ fn a_prefix_finds_the_newest_key() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert_eq!(keys, ["m2-b", "m2-c", "m2-a"]);
-    // A save under the key that was missing makes the next restore exact.
+    // After a save under the missing key, the next restore is an exact hit.
     machine.saved("m2-none", &mount);
     machine.umount(&mount);
     assert_eq!(machine.restored("m2-none", &mount)["match"], "exact");

@@ -1,4 +1,4 @@
-//! Outputs to CI systems.
+//! Outputs that we pass to CI systems.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Commands, clean, machine, sample_dir};
 
-/// A machine with a key, and a directory for the files of the CI system.
+/// A machine with a key, and a directory for the output files of the CI system.
 fn saved_once() -> Option<(Cachefs, PathBuf)> {
     let machine = machine()?;
     machine.saved("m2-1", &sample_dir(&machine));

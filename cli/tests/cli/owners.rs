@@ -1,4 +1,4 @@
-//! Caches that are shown as another user's, and saves of them.
+//! Caches that are shown with another owner, and saves from them.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
@@ -14,12 +14,12 @@ use serde_json::Value;
 
 use crate::support::{Commands, clean, machine, strict_json};
 
-/// Nobody on any machine, so that nothing is theirs by chance.
+/// A user that exists on no machine, so that it owns nothing by chance.
 const OWNER: (u32, u32) = (17_171, 18_181);
-/// The same as an argument.
+/// The same as a command-line argument.
 const OWNER_TEXT: &str = "17171:18181";
 
-/// The ways a cache can be shown, as options of `restore`.
+/// The ways to show a cache, as options of `restore`.
 const WAYS: [&[&str]; 3] = [
     &["--mode", "mount"],
     &["--mode", "mount", "--lower", "fuse"],
@@ -31,7 +31,7 @@ fn shown(machine: &Cachefs, key: &str, path: &Path, options: &[&str]) -> Value {
     clean(strict_json(restore.args(options)).run().success()).json()
 }
 
-/// A command as the owner, who is in no group besides.
+/// Runs a command as the owner, with no supplementary groups.
 fn as_owner(script: &str, dir: &Path) -> Invocation {
     let (uid, gid) = (OWNER.0.to_string(), OWNER.1.to_string());
     Invocation::new(
@@ -48,7 +48,7 @@ fn owner(path: &Path) -> (u32, u32) {
     (metadata.uid(), metadata.gid())
 }
 
-/// A directory and everything below it.
+/// Lists a directory and everything below it.
 fn everything(root: &Path) -> Vec<PathBuf> {
     let mut found = vec![root.to_owned()];
     let mut next = 0;
@@ -65,7 +65,8 @@ fn everything(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Directories and files of several owners: root of the cache 0, and 5:6, 33:33 and 7:8 below it.
+/// Directories and files of several owners: 0 for the root of the cache, and 5:6, 33:33 and 7:8
+/// below it.
 fn mixed(machine: &Cachefs) -> PathBuf {
     let dir = machine.dir("mixed");
     for name in ["lib", "web/inner"] {
@@ -81,7 +82,7 @@ fn mixed(machine: &Cachefs) -> PathBuf {
         chown(dir.join(name), Some(uid), Some(gid)).unwrap();
     }
     chown(dir.join("web"), Some(33), Some(33)).unwrap();
-    // Set after the owner, which would clear it.
+    // We set the mode after the owner, because chown clears set-user-ID.
     fs::set_permissions(dir.join("tool"), fs::Permissions::from_mode(0o6755)).unwrap();
     fs::hard_link(dir.join("web/page"), dir.join("web/same")).unwrap();
     std::os::unix::fs::symlink("lib/a", dir.join("link")).unwrap();
@@ -103,7 +104,7 @@ fn everything_belongs_to_the_owner_and_nothing_has_changed() {
             assert_eq!(owner(&path), OWNER, "{path:?} {way:?}");
         }
         if way.contains(&"copy") {
-            // Set-user-ID would lend the owner's rights where another's were meant.
+            // Set-user-ID would grant the new owner's rights instead of the original owner's.
             assert_eq!(mode(&path), 0o755);
             continue;
         }
@@ -124,7 +125,7 @@ fn what_the_owner_does_is_saved_as_if_those_it_was_saved_from_had_done_it() {
              echo x > fresh/deep/file; chmod 640 lib/a; mv web/inner web/moved; rm link; \
              ln -s elsewhere link; ln web/new web/again";
         as_owner(script, &path).run().success();
-        // Somebody else's, on purpose.
+        // A file that the job gave to a third user on purpose.
         fs::write(path.join("given"), "x").unwrap();
         chown(path.join("given"), Some(99), Some(OWNER.1)).unwrap();
         let key = format!("v2-{number}");
@@ -194,7 +195,7 @@ fn any_tree_is_shown_whole_and_comes_back_as_it_was() {
             }
             let saved = first.saved(&key, &path);
             prop_assert_eq!(&saved["result"], "unchanged");
-            // A change, so that a layer is made of the copied-up files.
+            // Change something, so that the save builds a layer from the copied-up files.
             fs::write(path.join("added by a job"), "x").unwrap();
             let changed = format!("{key}-changed");
             first.saved(&changed, &path);
@@ -228,7 +229,7 @@ fn the_owner_outlives_the_daemon() {
     );
     as_owner("echo x > web/new", &path).run().success();
     machine.run(["daemon", "stop", "--force"]).success();
-    // Repaired, with the changes.
+    // The repaired mount has the changes.
     shown(
         &machine,
         "v1",
@@ -255,7 +256,7 @@ fn the_owner_can_be_a_setting_or_a_variable() {
     let restore = machine.restore("v1", &path).env("CACHEFS_OWNER", "1:2");
     restore.run().success();
     assert_eq!(owner(&path.join("tool")), (1, 2));
-    // Another owner is another mount.
+    // A different owner needs a different mount.
     let other = shown(&machine, "v1", &path, &["--mode", "mount"]);
     assert_eq!(other["result"], "mounted", "{other}");
     assert_eq!(owner(&path.join("tool")), OWNER);
@@ -273,7 +274,7 @@ fn the_owner_can_be_a_setting_or_a_variable() {
 fn an_ordinary_users_copy_is_the_users_and_saves_nothing_of_that() {
     let Some(machine) = machine() else { return };
     let dir = mixed(&machine);
-    // Set-user-ID files are left out of a copy whose files are another user's.
+    // A copy with another owner leaves out set-user-ID files.
     fs::remove_file(dir.join("tool")).unwrap();
     machine.saved("v1", &dir);
     let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Caches of several paths, patterns and exclusions.
+//! Caches with several paths, patterns and exclusions.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn json(invocation: Invocation) -> Value {
     clean(invocation.run().success()).json()
 }
 
-/// The results of several paths, by path, relative to the machine's directories.
+/// The results of several paths, with each path relative to the machine's directories.
 fn results(machine: &Cachefs, printed: &Value) -> Vec<(String, String)> {
     let caches = printed["caches"].as_array().unwrap();
     let mut results: Vec<_> = caches
@@ -48,7 +48,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| format!("{}: {error}", path.display()))
 }
 
-/// A workspace with modules in three packages, and something in the home directory.
+/// A workspace with modules in three packages, and a cache in the home directory.
 fn fill(machine: &Cachefs, version: &str) {
     for package in ["a", "b", "old"] {
         let modules = machine
@@ -95,7 +95,7 @@ fn several_paths_are_saved_and_come_back_where_nothing_is() {
     assert!(!other.work().join("packages/old").exists());
     assert_eq!(read(&other.home().join(".npm/blob")), "1");
 
-    // Each is a mount of its own, with its own changes.
+    // Each path has its own mount with its own changes.
     write(&modules.join("lib/new.js"), "new");
     write(&modules.join("lib/new.log"), "noise");
     let saved = json(at(&other, "save", "k-1", &PATHS));
@@ -121,7 +121,7 @@ fn all_parts_of_a_restore_come_from_one_key() {
     fill(&machine, "1");
     json(at(&machine, "save", "k-1", &PATHS));
     fill(&machine, "2");
-    // The newer key has fewer paths, and the missing ones are not taken from the older one.
+    // The newer key has fewer paths; we do not fill in the missing ones from the older key.
     json(at(
         &machine,
         "save",
@@ -137,7 +137,7 @@ fn all_parts_of_a_restore_come_from_one_key() {
         assert_eq!(cache["match"], "prefix", "{restored}");
     }
     assert!(!other.home().join(".npm").exists());
-    // One that has none of them is passed over.
+    // A key that has none of the paths is skipped.
     json(at(&machine, "save", "k-4", &["packages/a", "packages/b"]));
     let third = machine.second_machine().unwrap();
     let restore = at(&third, "restore", "k-5", &PATHS).args(["--restore-key", "k-"]);
@@ -156,7 +156,7 @@ fn a_path_is_no_part_of_the_key_of_one() {
     let there = machine.dir("there");
     machine.restored("k", &there);
     assert_eq!(read(&there.join("file")), "1");
-    // But a key of one path is not one of several.
+    // But a key of one path does not match a key of several paths.
     let restore = at(&machine, "restore", "k", &["here", "gone"]);
     let missed = json(restore);
     assert_eq!(missed["caches"][0]["result"], "miss", "{missed}");
@@ -212,9 +212,9 @@ fn what_is_excluded_later_goes_from_the_cache() {
     json(at(&machine, "save", "plain", &["deps"]));
     assert!(has("plain", "secret/token"));
     let exclude = ["deps", "!secret", "!**/*.log"];
-    // From a directory that was never restored, and so removes nothing by itself.
+    // A directory that was never restored removes nothing by itself.
     json(at(&machine, "save", "plain", &exclude));
-    // From a mount, whose upper does not mention untouched files.
+    // On a mount, the upper does not contain files that the job has not touched.
     json(at(&machine, "save", "mounted", &["deps"]));
     let mount = machine.dir("mount");
     machine.restored("mounted", &mount);
@@ -233,7 +233,7 @@ fn what_is_excluded_later_goes_from_the_cache() {
             assert!(!has(key, gone), "{key}: {gone}");
         }
     }
-    // Nothing in the directories themselves changed.
+    // The directories themselves are unchanged.
     assert!(mount.join("secret/token").exists() && mount.join("moved/b/x.log").exists());
     let again = json(at(
         &machine,
@@ -258,7 +258,7 @@ fn patterns_of_keys_do_not_look_into_the_cached_paths() {
     );
     let after = json(at(&machine, "save", key, &paths));
     assert_eq!(before["caches"][0]["key"], after["caches"][0]["key"]);
-    // As do those of one plain path, however it is written.
+    // The same holds for a single plain path in any spelling.
     let one = json(at(&machine, "save", key, &["./a/node_modules"]));
     assert_eq!(one["key"], before["caches"][0]["key"], "{one}");
 }
@@ -315,7 +315,7 @@ fn dangerous_and_useless_paths_are_refused() {
     );
 }
 
-/// On a fresh machine nothing says whether such a path is a name or a pattern.
+/// On a fresh machine, we cannot know whether such a path is a name or a pattern.
 #[test]
 fn a_directory_called_like_a_pattern_comes_back_on_a_fresh_machine() {
     for mode in ["copy", "mount"] {
@@ -332,7 +332,7 @@ fn a_directory_called_like_a_pattern_comes_back_on_a_fresh_machine() {
             restore.args(["--mode", mode]).run().success();
             assert_eq!(read(&other.work().join(name).join("f")), name, "{mode}");
             other.run(["umount", "--all"]);
-            // Content that another path has saved is not put into a directory of such a name.
+            // The pattern `x*` must not restore the other path into a directory named `x*`.
             if name.contains('*') {
                 let fresh = machine.second_machine().unwrap();
                 let restore = at(&fresh, "restore", "k", &["x*"]);

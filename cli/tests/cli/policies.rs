@@ -1,4 +1,4 @@
-//! Restores and saves under each policy, with their exit codes.
+//! Policies decide when we restore and save, and the exit codes.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// The content of a key, as a copy elsewhere shows it.
+/// Lists the files of a key in a copy on another machine.
 fn held(machine: &Cachefs, key: &str) -> Vec<String> {
     let copy = machine.dir(&format!("held-{}", fastrand::u64(..)));
     json(machine.restore(key, &copy).args(["--mode", "copy"]));
@@ -60,7 +60,7 @@ fn a_policy_leaves_one_of_the_two_out() {
     assert!(output.stderr().contains("the policy is push"), "{output}");
     assert_eq!(json(push)["result"], "skipped");
     assert!(names(&empty).is_empty());
-    // The variable is for both commands of a job.
+    // The variable applies to both commands of a job.
     for (name, value) in [("CACHEFS_POLICY", "pull"), ("CACHEFS_READ_ONLY", "1")] {
         let saved = machine.save("k2", &dir).env(name, value);
         assert_eq!(json(saved)["result"], "skipped");
@@ -95,7 +95,7 @@ fn save_if_and_override() {
     let first = dir_with(&machine, "first", &["a", "b"]);
     let second = dir_with(&machine, "second", &["b", "c"]);
     assert_eq!(json(machine.save("k", &first))["result"], "saved");
-    // Missing: a key that exists is not touched, nor is the directory looked at.
+    // `missing`: neither touches an existing key nor reads the directory.
     let missing = machine.save("k", &second).args(["--save-if", "missing"]);
     let kept = json(missing.clone());
     assert_eq!(
@@ -107,11 +107,11 @@ fn save_if_and_override() {
     assert_eq!(held(&machine, "k"), ["a", "b"]);
     let missing = machine.save("new", &second).args(["--save-if", "missing"]);
     assert_eq!(json(missing)["result"], "saved");
-    // Changed, the default: new files are added.
+    // `changed`, the default: adds new files.
     assert_eq!(json(machine.save("k", &second))["result"], "saved");
     assert_eq!(held(&machine, "k"), ["a", "b", "c"]);
     assert_eq!(json(machine.save("k", &second))["result"], "unchanged");
-    // Override: the key then holds this directory.
+    // `--override`: the key then holds exactly this directory.
     let replaced = json(machine.save("k", &second).arg("--override"));
     assert_eq!(replaced["result"], "saved", "{replaced}");
     assert_eq!(held(&machine, "k"), ["b", "c"]);
@@ -119,7 +119,7 @@ fn save_if_and_override() {
         json(machine.save("k", &second).arg("--override"))["result"],
         "unchanged"
     );
-    // Always: a record even so, and the key is the newest again.
+    // `always`: publishes a record even without changes, which makes the key the newest again.
     json(machine.save("k-2", &first));
     let always = json(machine.save("k", &second).args(["--save-if", "always"]));
     assert_eq!(always["result"], "linked", "{always}");
@@ -167,7 +167,7 @@ fn looking_without_restoring() {
     strict.arg("--fail-on-cache-miss").run().expect_code(3);
     look("k-2").arg("--fail-on-cache-miss").run().success();
     assert!(!path.exists());
-    // No daemon is needed for it.
+    // `--lookup-only` needs no daemon.
     let other = machine.second_machine().unwrap();
     json(other.restore("k-1", &path).arg("--lookup-only"));
     assert!(!path.exists() && other.daemon().is_none());
@@ -188,7 +188,7 @@ fn missing_inputs_of_keys_may_be_accepted() {
     );
 }
 
-/// Everything that has an exit code of its own, but for signals.
+/// Every exit code, except those of signals.
 #[test]
 fn every_exit_code() {
     let machine = Cachefs::new().unwrap();
@@ -197,27 +197,27 @@ fn every_exit_code() {
     let restore = |key: &str| machine.restore(key, &there).args(["--mode", "copy"]);
     let code =
         |invocation: Invocation, code: i32| -> Output { clean(invocation.run()).expect_code(code) };
-    // 0: success, a miss included.
+    // 0: success, including a miss.
     code(restore("k"), 0).stderr_has("miss k");
     code(machine.save("k", &dir), 0);
     code(restore("k").arg("--fail-on-cache-miss"), 0);
-    // 1: this machine, if strict.
+    // 1: a local error, if strict.
     let file = machine.work().join("file");
     fs::write(&file, "").unwrap();
     let store = file.join("store");
     let broken = machine.save("k", &dir).arg("--store").arg(&store);
     code(broken.clone(), 0).stderr_has("CACHE NOT USED");
     code(broken.arg("--strict-errors"), 1);
-    // 2: usage and configuration, never soft.
+    // 2: usage and configuration errors; always fatal.
     code(machine.save("{{ nope }}", &dir), 2).stderr_has("^^^^");
     code(restore("k").args(["--remote", "ftp://x"]), 2);
     code(machine.command(["restore", "--nope"]), 2);
-    // 3: a miss that is to fail, also with JSON, which tells it.
+    // 3: a miss with `--fail-on-cache-miss`; with JSON, the object also reports it.
     let miss = restore("other").arg("--fail-on-cache-miss");
     let miss = code(miss.args(["--format", "json"]), 3);
     assert_eq!(miss.json()["result"], "miss");
     code(machine.command(["lookup", "other"]), 3);
-    // 4: the remote, if strict.
+    // 4: a remote error, if strict.
     let gone = restore("k").args(["--timeout", "300ms", "--remote", "s3://bucket/p"]);
     let gone = gone.args([
         "--endpoint",
@@ -228,7 +228,7 @@ fn every_exit_code() {
     ]);
     code(gone.clone(), 0).stderr_has("CACHE NOT USED");
     code(gone.arg("--strict-errors"), 4);
-    // 5: damage, never soft.
+    // 5: corruption; always fatal.
     let remote = remote_dir(&machine);
     let layer = objects(&remote)
         .into_keys()
@@ -265,13 +265,13 @@ fn no_restore_and_no_save_hangs_a_job() {
         let strict = command.args(["--strict-errors", "--format", "json"]);
         clean(strict.run().expect_code(4));
     }
-    // Without the limits each request alone would take 30 seconds and more.
+    // Without the limits, each request alone would take at least 30 seconds.
     assert!(
         started.elapsed() < Duration::from_secs(60),
         "{:?}",
         started.elapsed()
     );
-    // Nothing is half done, and all works when the server does.
+    // Nothing is half done, and everything works once the server does.
     assert!(names(&mount).is_empty());
     server.faults().clear();
     assert_eq!(json(machine.restore("k", &mount))["result"], "mounted");
@@ -297,7 +297,7 @@ fn a_copy_that_fails_leaves_an_empty_directory_empty() {
     let empty = other.dir("empty");
     copy(&empty);
     assert!(names(&empty).is_empty());
-    // Existing content stays, whatever was added to it.
+    // Existing files stay, even if the copy added others.
     let full = dir_with(&other, "full", &["own"]);
     copy(&full);
     assert!(names(&full).contains(&"own".to_owned()));

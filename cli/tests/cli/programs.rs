@@ -1,5 +1,5 @@
-//! A mount's inode numbers, link counts and attributes as programs see them, and that they work
-//! as on the directory that was saved.
+//! Programs see the same inode numbers, link counts and attributes on a mount as in the saved
+//! directory, and work the same.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use crate::hard_links::files;
 use crate::support::{Commands, clean, machine, strict_json};
 
-/// Both forms of a mount.
+/// Both kinds of mount.
 const LOWERS: [&str; 2] = ["auto", "fuse"];
 
 fn mounted(machine: &Cachefs, lower: &str, key: &str) -> PathBuf {
@@ -31,7 +31,7 @@ fn mounted(machine: &Cachefs, lower: &str, key: &str) -> PathBuf {
     mount
 }
 
-/// Every entry below a directory but the directory itself, in the order of paths.
+/// Every entry below a directory, ordered by path.
 pub(crate) fn entries(root: &Path) -> BTreeMap<PathBuf, fs::Metadata> {
     let mut found = BTreeMap::new();
     let mut pending = vec![root.to_owned()];
@@ -50,7 +50,7 @@ pub(crate) fn entries(root: &Path) -> BTreeMap<PathBuf, fs::Metadata> {
     found
 }
 
-/// Runs a program, which must be there and succeed; `None`, with a note, if it is not.
+/// Runs a program, which must succeed; skips with `None` if it is not installed.
 fn output_of(program: &str, arguments: &[&str], directory: &Path) -> Option<String> {
     let output = Command::new(program)
         .args(arguments)
@@ -68,7 +68,7 @@ fn output_of(program: &str, arguments: &[&str], directory: &Path) -> Option<Stri
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
-/// A package whose files have a second name each, as pnpm and uv link them from a store.
+/// A package in which each file has a second name, as pnpm and uv link files from a store.
 fn package(machine: &Cachefs) -> PathBuf {
     let plain = machine.dir("plain");
     for name in ["store", "package"] {
@@ -88,7 +88,7 @@ fn package(machine: &Cachefs) -> PathBuf {
     plain
 }
 
-/// Saves a package as two layers: the inodes of the second one have numbers of their own.
+/// Saves a package as two layers; the inodes of the second one are numbered separately.
 fn saved_package(machine: &Cachefs) -> PathBuf {
     let plain = package(machine);
     machine.saved("v1", &plain);
@@ -129,8 +129,8 @@ fn inode_numbers_fit_into_32_bits_and_stay() {
                 "{lower}: {path:?}"
             );
         }
-        // A file with one name keeps its number when it is written to; all keep it over a new
-        // mount.
+        // A file with one name keeps its number after a write; all files keep theirs across
+        // remounts.
         let file = Path::new("package/package.json");
         fs::write(mount.join(file), "{}").unwrap();
         assert_eq!(
@@ -146,7 +146,7 @@ fn inode_numbers_fit_into_32_bits_and_stay() {
     }
 }
 
-/// Such programs are vendors' SDKs, old cross compilers and wine.
+/// For example vendor SDKs, old cross compilers and wine.
 #[test]
 fn programs_of_32_bits_without_large_file_support_work() {
     let Some(machine) = machine() else { return };
@@ -218,8 +218,8 @@ fn npm_packs_the_bytes_of_every_file() {
     }
 }
 
-/// Files have other device numbers than directories, so a tool that compares the numbers of files
-/// sees none: `docs/mounting.md` names some. These compare those of directories.
+/// Files and directories have different device numbers, so a tool that compares the device numbers
+/// of files skips them; `docs/mounting.md` lists some. The tools here compare directories.
 #[test]
 fn tools_that_stay_on_one_filesystem_and_keep_links_copy_everything() {
     let Some(machine) = machine() else { return };
@@ -240,7 +240,7 @@ fn tools_that_stay_on_one_filesystem_and_keep_links_copy_everything() {
     };
     for lower in LOWERS {
         let mount = mounted(&machine, lower, "v3");
-        // Some files are in the upper, some in the lower.
+        // Put some files in the upper and leave some in the lower.
         fs::write(mount.join("store/new"), "new").unwrap();
         fs::hard_link(mount.join("store/new"), mount.join("package/new")).unwrap();
         let wanted = groups(&mount);
@@ -285,7 +285,7 @@ fn tools_that_stay_on_one_filesystem_and_keep_links_copy_everything() {
     }
 }
 
-/// `EOPNOTSUPP` would make `getfattr` fail and `tar --xattrs` warn.
+/// `EOPNOTSUPP` would make `getfattr` fail and `tar --xattrs` print warnings.
 #[test]
 fn files_without_attributes_have_none() {
     let Some(machine) = machine() else { return };
@@ -307,12 +307,12 @@ fn files_without_attributes_have_none() {
     }
 }
 
-/// In an image they reach beyond the first block, in which the other inodes begin.
+/// In an image, they extend past the first block, where the other inodes start.
 #[test]
 fn large_attributes_of_the_root_are_shown() {
     let Some(machine) = machine() else { return };
     let plain = package(&machine);
-    // An ext4 has no room for more.
+    // ext4 has no room for more.
     let value: Vec<u8> = (0..3500).map(|byte| byte as u8).collect();
     match rustix::fs::setxattr(&plain, "user.large", &value, XattrFlags::empty()) {
         Ok(()) => {}

@@ -1,5 +1,5 @@
-//! Tools that treat their directories roughly: `npm ci`, which deletes `node_modules`, and stores
-//! that are hard-linked into the installed tree.
+//! Tools that are rough with their directories: `npm ci` deletes `node_modules`, and some package
+//! managers hard-link from their store into the project.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use cachefs_tests::tools::{self, Project};
 
 use crate::support::{Commands, machine};
 
-/// Whether a program can be run; says so if not.
+/// Whether a program can be run; prints a note if not.
 fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
@@ -20,7 +20,7 @@ fn has(program: &str) -> bool {
     found
 }
 
-/// Runs a script with the environment of the tests, which may say where registries are.
+/// Runs a script with the environment of the tests, which may configure registries.
 #[track_caller]
 fn sh(script: &str, dir: &Path) -> Output {
     let variables = std::env::vars_os();
@@ -29,7 +29,7 @@ fn sh(script: &str, dir: &Path) -> Output {
     shell.run()
 }
 
-/// A machine and a project of npm's, installed.
+/// A machine with an installed npm project.
 fn installed() -> Option<(Cachefs, Project, PathBuf)> {
     let (tool, machine) = (tools::npm()?, machine()?);
     let project = tool.prepare(&machine.work().join("demo")).unwrap();
@@ -47,15 +47,15 @@ fn npm_ci_replaces_what_is_in_a_mounted_node_modules() {
     let first = machine.saved("modules", &modules);
     fs::remove_dir_all(&modules).unwrap();
     machine.restored("modules", &modules);
-    // It removes each entry, and the directory itself stays.
+    // npm removes each entry but keeps the directory itself.
     project.offline_build(&project.cache()).run().success();
     let second = machine.saved("again", &modules);
-    // All files are new, with the times of the installation; no content is.
+    // All files are new and have the time of the installation, but no content is new.
     assert_eq!(second["new_raw_bytes"], 0, "{second}");
     assert!(second["new_bytes"].as_u64() < first["new_bytes"].as_u64());
 
-    // Other tools remove the directory as well, which the kernel refuses for a mount point, once
-    // everything in it is gone.
+    // Other tools also remove the directory, once it is empty. The kernel refuses that for a mount
+    // point.
     let removed = sh("rm -rf node_modules", &project.source()).expect_code(1);
     removed.stderr_has("Device or resource busy");
     assert_eq!(fs::read_dir(&modules).unwrap().count(), 0);
@@ -84,7 +84,7 @@ fn below_a_mount_node_modules_is_a_directory_like_any_other() {
     project.assert_builds(&project.cache());
 }
 
-/// The names that the inodes of regular files with several names have, of those below a directory.
+/// Counts the names of regular files with several names below a directory.
 fn linked(root: &Path) -> usize {
     let mut count = 0;
     let mut pending = vec![root.to_owned()];
@@ -101,8 +101,9 @@ fn linked(root: &Path) -> usize {
     count
 }
 
-/// Installs from the registry, saves the part of the directory that `keep` leaves, and installs
-/// from the mounted store alone. `install` takes `ONLINE` or `OFFLINE` as an option of the tool.
+/// Installs online, removes the directory `installed` and saves the rest with the store. Then, on a
+/// mount of both, installs again offline, from the store alone. `install` has the online and the
+/// offline command.
 fn links_into_its_store(files: &[(&str, &str)], store: &str, installed: &str, install: [&str; 2]) {
     let Some(first) = machine() else { return };
     let dir = first.dir("linked");
@@ -120,14 +121,14 @@ fn links_into_its_store(files: &[(&str, &str)], store: &str, installed: &str, in
     second.restored("store", &mount);
     let before = linked(&mount);
     sh(install[1], &mount.join("project")).success();
-    // Names on both sides of a name that was split.
+    // The two names of a file can now be on different layers of the overlay.
     let (in_store, in_project) = (linked(&mount.join(store)), linked(&mount.join("project")));
     assert!(
         before < in_store && in_project > 0,
         "{before} {in_store} {in_project}"
     );
     let saved = second.saved("installed", &mount);
-    // The tool's own notes. The linked files existed already.
+    // Only the tool's own bookkeeping is new; the linked files already existed.
     let new = saved["new_raw_bytes"].as_u64().unwrap();
     assert!(new < 20_000, "{saved}");
 

@@ -1,4 +1,4 @@
-//! Maven, npm and cargo build from a mount as from the directory that was saved.
+//! Maven, npm and cargo build from a mount exactly as from the saved directory.
 
 use std::fs;
 use std::path::Path;
@@ -11,9 +11,9 @@ use cachefs_tests::tree::{CompareOptions, assert_same};
 
 use crate::support::{Commands, clean, machine, strict_json};
 
-/// Saves a tool's cache, builds from a mount of it on another machine, saves the changes of the
-/// build and its user changed, and compares a third machine with a plain directory treated the
-/// same.
+/// Saves a tool's cache and builds from a mount of it on another machine. Then saves the changes of
+/// the build and the user, and compares a third machine with a plain directory that got the same
+/// changes.
 fn builds_through_a_mount(tool: Option<Tool>) {
     let (Some(tool), Some(first)) = (tool, machine()) else {
         return;
@@ -22,7 +22,7 @@ fn builds_through_a_mount(tool: Option<Tool>) {
     let plain = first.work().join("plain");
     copy(&project.cache(), &plain);
     first.saved("v1", &project.cache());
-    // From here on only the mount has the files that the build needs.
+    // From here on, only the mount holds the dependencies.
     fs::remove_dir_all(project.cache()).unwrap();
 
     let second = first.second_machine().unwrap();
@@ -31,8 +31,8 @@ fn builds_through_a_mount(tool: Option<Tool>) {
     assert_same(&plain, &mount, &CompareOptions::default());
     project.assert_builds(&mount);
     project.assert_needs_cache();
-    // Records that tools write at each run differ from run to run, so the plain directory gets
-    // those the mount got, and then both get the same changes.
+    // Bookkeeping files differ between runs of a tool, so we copy the mount to the plain directory,
+    // then apply the same changes to both.
     fs::remove_dir_all(&plain).unwrap();
     copy(&mount, &plain);
     for root in [&plain, &mount] {
@@ -56,7 +56,7 @@ fn builds_through_a_mount(tool: Option<Tool>) {
         .arg("copy");
     clean(restore.run().success());
     let options = CompareOptions {
-        // The two were changed by hand a moment apart.
+        // We changed the two directories a moment apart.
         ignore_dir_mtimes: true,
         ignore: vec!["added".into()],
         ..CompareOptions::default()
@@ -116,7 +116,7 @@ fn a_container_with_the_mount_bound_in() {
     let mount = second.dir("mount");
     second.restored("m2", &mount);
 
-    // No network, and of the host only the system, the project and the mount.
+    // No network; of the host, only the system, the project and the mount are visible.
     let mut build = Invocation::new(
         "bwrap",
         ["--unshare-net", "--dev", "/dev", "--proc", "/proc"],

@@ -1,4 +1,4 @@
-//! Reports are correct: sizes, failures, expiry of keys, and lost changes.
+//! Reported values are correct: sizes, failures, expired keys, and lost changes.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn sizes_are_those_of_the_tree_and_not_of_the_layers() {
     machine.saved("k", &dir);
     let mount = machine.dir("mount");
     machine.restored("k", &mount);
-    // Replaced and removed: the layers together have four files and 1,520 bytes.
+    // Replace one file and remove another: the layers hold four files and 1,520 bytes in total.
     fill(&mount, &[("a", 500)]);
     fs::remove_file(mount.join("b")).unwrap();
     let saved = machine.saved("k", &mount);
@@ -95,7 +95,7 @@ fn requests(result: &Value) -> u64 {
     counts.filter_map(Value::as_u64).sum()
 }
 
-/// A remote that refuses connections.
+/// Points a command at a remote that refuses connections.
 fn out_of_reach(invocation: Invocation) -> Invocation {
     invocation
         .env("CACHEFS_REMOTE", "s3://none")
@@ -233,7 +233,7 @@ fn what_a_save_finds_unchanged_is_not_lost() {
     machine.saved("k", &dir);
     let mount = machine.dir("mount");
     let touch = || {
-        // Copied up by the kernel, and as it was.
+        // The kernel copies it up, but nothing changes.
         drop(
             fs::File::options()
                 .append(true)

@@ -1,4 +1,4 @@
-//! Saves store all changes, and nothing else.
+//! Saves store exactly the changes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -43,14 +43,14 @@ fn files_copied_up_without_a_change_are_dropped() {
     let mount = machine.dir("mount");
     machine.restored("v1", &mount);
     let before = objects(&remote_dir(&machine));
-    // Opening for writing is enough for a copy in the upper.
+    // Opening a file for writing is enough to copy it up.
     let large = mount.join("lib/large");
     OpenOptions::new()
         .read(true)
         .write(true)
         .open(&large)
         .unwrap();
-    // And so is writing the same content, as long as the time is restored.
+    // Rewriting the same bytes also copies it up, even if the time is restored.
     let medium = mount.join("lib/medium");
     let time = fs::metadata(&medium).unwrap().modified().unwrap();
     let mut file = OpenOptions::new()
@@ -128,7 +128,7 @@ fn removed_renamed_and_replaced_entries() {
         fs::write(root.join("inner/more"), "more").unwrap();
     }
     let saved = other.saved("v2", &mount);
-    // The moved directories hold 2.3 MB; only a few dozen bytes and the layer are new.
+    // The moved directories hold 2.3 MB, but only a few dozen bytes and the layer are new.
     assert!(number(&saved, "new_raw_bytes") < 100, "{saved}");
     assert!(number(&saved, "new_bytes") < 5000, "{saved}");
     let third = machine.second_machine().unwrap();
@@ -140,7 +140,7 @@ fn removed_renamed_and_replaced_entries() {
     clean(copied.run().success());
     for root in [&mount, &copy] {
         let options = CompareOptions {
-            // Both trees were changed by calls of their own, a moment apart.
+            // We changed the two trees separately, a moment apart.
             ignore_dir_mtimes: true,
             ignore: vec!["lib".into(), "inner/more".into()],
             ..CompareOptions::default()
@@ -197,7 +197,7 @@ fn a_later_save_of_a_mount_replaces_the_earlier_one() {
     machine.umount(&mount);
     machine.restored("v2", &mount);
     assert!(mount.join("second").exists() && !mount.join("first").exists());
-    // The other key never had any of it.
+    // The other key never had these files.
     machine.umount(&mount);
     machine.restored("v1", &mount);
     assert!(!mount.join("second").exists());
@@ -338,7 +338,7 @@ fn data_is_shared_by_all_keys() {
     assert_eq!(third["scope"], "branch/topic");
     assert_eq!(number(&third, "new_raw_bytes"), 0, "{third}");
     assert_eq!(packs(&remote_dir(&machine)), stored);
-    // A scope that does not restore from main trusts no claim about main's data.
+    // A scope that does not restore from main must not trust packs that main stored.
     let other = save_in("other", "four", &moved);
     assert!(number(&other, "new_raw_bytes") > 0, "{other}");
 }
@@ -368,7 +368,7 @@ fn a_remote_that_was_emptied_is_filled_again() {
     let Some(machine) = machine() else { return };
     let dir = sample_dir(&machine);
     machine.saved("v1", &dir);
-    // The index of this machine still knows every chunk of it.
+    // The index of this machine still lists every chunk.
     let remote = remote_dir(&machine);
     fs::remove_dir_all(remote.join("packs")).unwrap();
     fs::remove_dir_all(remote.join("refs")).unwrap();

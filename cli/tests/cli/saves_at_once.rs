@@ -1,4 +1,4 @@
-//! Saves while others save, or while the files are being written.
+//! Concurrent saves, and saves of files that are being written.
 
 use std::fs;
 use std::process::Stdio;
@@ -39,12 +39,12 @@ fn a_save_of_what_is_being_written_is_consistent_or_refused() {
             }
             let output = clean(save.run());
             if output.code() == Some(0) {
-                // At any moment the file contains a part of one round's bytes.
+                // At any moment, the file is a prefix of the content of one round.
                 let copy = machine.dir(&key);
                 let restore = strict_json(machine.restore(&key, &copy));
                 restore.arg("--mode").arg("copy").run().success();
                 assert_eq!(fs::read(copy.join("still")).unwrap(), b"still");
-                // Without two equal reads it is left out, with a note.
+                // Unless two reads agree, the save leaves the file out and prints a note.
                 if let Ok(bytes) = fs::read(copy.join("busy.bin")) {
                     assert!(
                         bytes.iter().all(|byte| *byte == bytes[0]),
@@ -69,7 +69,7 @@ fn a_save_of_what_is_being_written_is_consistent_or_refused() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(refused > 0, "the writer was never noticed");
-    // Refusals do no harm: the next save is whole.
+    // A refused save does no harm: the next one is complete.
     machine.saved("quiet", &mount);
     machine.umount(&mount);
     machine.restored("quiet", &mount);
@@ -91,7 +91,7 @@ fn concurrent_saves_unite(options: S3Options) {
         fs::write(mount.join("of-all"), format!("{number}")).unwrap();
         fs::remove_file(mount.join(format!("docs/{number}"))).unwrap();
     }
-    // Long enough that each has looked before any has written.
+    // Long enough for each saver to read the key before any of them writes.
     server.faults().set_latency(Duration::from_millis(40));
     let saves: Vec<_> = machines
         .iter()
@@ -119,7 +119,7 @@ fn concurrent_saves_unite(options: S3Options) {
     }
     let common = fs::read_to_string(mount.join("of-all")).unwrap();
     assert!(["0", "1", "2"].contains(&&*common));
-    // One more save makes one of them, with the same content.
+    // One more save merges them into one layer with the same content.
     fs::write(mount.join("after"), "after").unwrap();
     reader.saved("v2", &mount);
     let last = machine.second_machine().unwrap();

@@ -1,5 +1,5 @@
-//! Scopes: the keys that a job of a branch or a pull request reads and writes, and those left when
-//! it is closed, and the documented policies enforced by the server.
+//! Scopes: the access of a branch or pull request job, the keys that remain after it is closed, and
+//! the documented policies, enforced by the server.
 
 use std::fs;
 use std::path::Path;
@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use crate::support::{Commands, clean, objects, remote_dir};
 
-/// A job of a branch.
+/// A job on a branch.
 const MAIN: &[(&str, &str)] = &[
     ("CACHEFS_BRANCH", "main"),
     ("CACHEFS_DEFAULT_BRANCH", "main"),
 ];
-/// A job of a pull request to `v2`, as GitHub describes it.
+/// A job of a pull request to `v2`, with the variables that GitHub sets.
 const PULL_REQUEST: &[(&str, &str)] = &[
     ("GITHUB_ACTIONS", "true"),
     ("GITHUB_REF", "refs/pull/12/merge"),
@@ -121,7 +121,7 @@ fn each_scope_takes_a_request_of_each_kind() {
         let kinds = ["get", "list"].map(|kind| printed["requests"][kind].as_u64().unwrap());
         (kinds[0], kinds[1])
     };
-    // Seven scopes more: a GET and a LIST each.
+    // Each of the seven additional scopes costs one GET and one LIST.
     let (gets, lists) = requests(&one);
     assert_eq!(requests(&many), (gets + 7, lists + 7));
 }
@@ -204,7 +204,7 @@ fn keys_expire() {
     let saved = machine.save("k", &dir).arg("--ttl").arg("14d").run();
     clean(saved.success());
     machine.run(["lookup", "k"]).success();
-    // Its end is put off, but not by every save.
+    // A save extends the expiry, but not every time.
     let again = machine
         .save("k", &dir)
         .arg("--ttl")
@@ -234,7 +234,7 @@ fn keys_expire() {
     );
     let left: Vec<_> = objects(&remote_dir(&machine)).into_keys().collect();
     assert_eq!(left, ["cachefs.json"]);
-    // A save over an expired key starts from nothing.
+    // A save over an expired key starts from scratch.
     save(&machine, &[], "k", &dir).success();
     machine.run(["check", "--read-data"]).success();
 }
@@ -247,7 +247,7 @@ fn a_short_grace_is_refused() {
     assert!(refused.stderr().contains("2h or more"), "{refused}");
 }
 
-/// The documented policies, by the names in the comments before them.
+/// The documented policies, by the names in the comments above them.
 fn policies() -> std::collections::BTreeMap<String, String> {
     let text = include_str!("../../../docs/scopes.md");
     let blocks = text.split("<!-- policy: ").skip(1);
@@ -269,7 +269,7 @@ fn on(server: &S3Server, access_key: &str, secret_key: &str) -> Cachefs {
         .with_env("AWS_SECRET_ACCESS_KEY", secret_key)
 }
 
-/// A server with a user for each role, and the machine of each.
+/// A server with one user per role, and a machine for each.
 struct Guarded {
     server: S3Server,
     users: Vec<User>,
@@ -279,7 +279,7 @@ impl Guarded {
     fn start() -> Self {
         let policies = policies();
         let policy = |name: &str| policies[name].as_str();
-        // The role of the default branch is that of branches without its last statement.
+        // The default branch has the policy of branches without its last statement.
         let mut trusted: Value = serde_json::from_str(policy("branches")).unwrap();
         let statements = trusted["Statement"].as_array_mut().unwrap();
         assert_eq!(statements.pop().unwrap()["Effect"], "Deny");

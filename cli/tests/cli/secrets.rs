@@ -1,4 +1,4 @@
-//! Secrets stay out of caches, and nothing that is printed shows them.
+//! Secrets are never saved in caches, and never printed.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::support::{Commands, clean, machine, objects, remote_dir, strict_json};
 
-/// A token that looks like one, put together here so that no file of this project has one.
+/// A fake token, assembled here so that no file of this project contains one.
 fn token() -> String {
     format!("{}{}", "gh", "p_Zk3vQ9sLx81mN2pR7tWbYc5dFgHj4K6aEuXq")
 }
 
 const VALUE: &str = "s3cr3t-of-this-job";
 
-/// A directory with a token in a note, a password in settings of Maven, and something harmless.
+/// A directory with a token in a note, a password in Maven's settings, and a harmless file.
 fn project(machine: &Cachefs, name: &str) -> std::path::PathBuf {
     let dir = machine.dir(name);
     fs::create_dir_all(dir.join("conf")).unwrap();
@@ -31,8 +31,8 @@ fn project(machine: &Cachefs, name: &str) -> std::path::PathBuf {
     dir
 }
 
-/// Asserts that no output and no object of the remote has a secret; packs are compressed, but data
-/// that is this short is stored as it is.
+/// Asserts that no output and no object of the remote contains a secret. Packs are compressed, but
+/// strings this short are stored literally.
 #[track_caller]
 fn tells_nothing(output: &Output) {
     for secret in [&token()[4..], "hunter22", VALUE] {
@@ -41,7 +41,7 @@ fn tells_nothing(output: &Output) {
     }
 }
 
-/// The result of a restore as a plain directory.
+/// Restores a key as a plain directory.
 fn restored(machine: &Cachefs, key: &str, name: &str) -> std::path::PathBuf {
     let dir = machine.dir(name);
     let restore = machine.restore(key, &dir).arg("--mode").arg("copy");
@@ -73,14 +73,14 @@ fn finding(path: &str, line: u64, kind: &str, file: &str) -> (String, Option<u64
     )
 }
 
-/// Makes files old enough to be known by their times.
+/// Makes files old enough that we recognize them by their times.
 fn settle(paths: &[&Path]) {
     for path in paths {
         let file = fs::File::options().write(true).open(path).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(3600))
             .unwrap();
     }
-    // The time of change can't be set.
+    // We cannot set the ctime.
     std::thread::sleep(Duration::from_millis(2100));
 }
 
@@ -99,7 +99,7 @@ fn credential_files_are_left_out_and_tokens_elsewhere_are_reported() {
     let copy = restored(&machine, "k", "copy");
     assert!(copy.join("harmless").exists() && copy.join("conf").is_dir());
     assert!(copy.join("note.txt").exists() && !copy.join("conf/settings.xml").exists());
-    // They are reported again, though nothing else is read again.
+    // Findings are reported again, although the other files are not read again.
     let saved = clean(strict_json(machine.save("k", &dir)).run().success());
     tells_nothing(&saved);
     assert_eq!(
@@ -214,7 +214,7 @@ fn on_a_mount_the_older_version_stays_and_the_user_is_told() {
 fn no_chunk_of_a_secret_is_stored() {
     let Some(machine) = machine() else { return };
     let dir = machine.dir("plain");
-    // Small and hardly compressible, so that packs have it as it is.
+    // Small and incompressible, so that packs store it literally.
     fs::write(dir.join("secret"), token()).unwrap();
     let holds = |machine: &Cachefs| {
         objects(&remote_dir(machine)).keys().any(|name| {
@@ -234,7 +234,7 @@ fn no_chunk_of_a_secret_is_stored() {
         .run()
         .expect_code(5);
     assert!(!holds(&machine));
-    // That the test can see one at all.
+    // Check that the test can detect a token at all.
     machine
         .save("k", &dir)
         .arg("--secrets")
@@ -254,7 +254,7 @@ fn values_of_named_variables_are_found_anywhere() {
     fs::write(package.join("config"), format!("x = {VALUE}")).unwrap();
     fs::write(dir.join("binary"), [b"\0\0\0", VALUE.as_bytes()].concat()).unwrap();
     fs::write(dir.join("fine"), "fine").unwrap();
-    // Across the boundaries of single reads.
+    // The value straddles the end of a read buffer.
     let mut large = vec![b'x'; (16 << 20) - 9];
     large.extend_from_slice(VALUE.as_bytes());
     large.extend_from_slice(&[b'y'; 4096]);
@@ -322,7 +322,7 @@ fn files_that_are_known_by_their_times_are_searched_when_the_search_changes() {
             });
         findings(&clean(save.env("JOB_TOKEN", VALUE).run().success()).json())
     };
-    // Nobody looks, then somebody does; somebody saves it all the same, then somebody minds.
+    // First without a scan, then with one; first allow the finding, then skip it.
     assert_eq!(saved(&["--secrets", "off"]), []);
     assert_eq!(
         saved(&["--secrets", "allow"]),
@@ -333,17 +333,17 @@ fn files_that_are_known_by_their_times_are_searched_when_the_search_changes() {
         saved(&["--secrets", "skip"]),
         [finding("token", 1, "github-token", "left_out")]
     );
-    // Another value to look for.
+    // Search for a different value.
     let named = finding("value", 1, "named-value", "left_out");
     assert_eq!(saved(&["--secret-env", "JOB_TOKEN"])[1..], [named]);
-    // A directory gets a name that describes its content; that changes no time of the file.
+    // The new directory name identifies a credentials file, although no time of the file changes.
     fs::rename(dir.join("settings"), dir.join(".aws")).unwrap();
     let credentials = finding(".aws/credentials", 1, "aws-credentials", "left_out");
     assert_eq!(saved(&[])[..1], [credentials]);
 }
 
-/// Package stores are content addressed, or their consumers compare the contents: a cache that
-/// lacks one file of a package is broken.
+/// Package stores are content-addressed, or their consumers compare file lists: a cache that lacks
+/// one file of a package is broken.
 #[test]
 fn packages_and_stores_are_saved_whole() {
     let Some(machine) = machine() else { return };

@@ -1,5 +1,5 @@
-//! `cachefs serve` as a container registry: requests as clients send them. Real clients are in the
-//! tests of containers.
+//! `cachefs serve` as a container registry, with raw HTTP requests. The container tests use real
+//! clients.
 
 use std::time::{Duration, Instant};
 
@@ -162,7 +162,7 @@ fn a_tar_layer_built_again_adds_little_and_comes_back_byte_for_byte() {
         before > first.len() as u64 * 9 / 10,
         "noise does not compress"
     );
-    // The same files with other times, and one more.
+    // The same files with other times, and one new file.
     let second = layer_tar(1_800_000_000, 0..101);
     server.push_image("app", "v2", &second);
     let added = bytes_in_remote(&machine) - before;
@@ -253,7 +253,7 @@ fn uploads_arrive_in_one_piece_in_chunks_and_after_an_interruption() {
         &bytes[..100_000],
     );
     assert_eq!(again.unwrap().status, 416, "out of order");
-    // A connection that breaks off: the client asks how much has arrived, and continues there.
+    // After a dropped connection, the client asks how much has arrived and resumes there.
     let head = format!("PATCH {upload} HTTP/1.1\r\nHost: r\r\nContent-Length: 200000\r\n\r\n");
     {
         use std::io::Write as _;
@@ -369,7 +369,7 @@ fn manifests_are_checked_tagged_listed_and_deleted() {
     );
     assert_eq!((delete(&digest), delete(&digest)), (202, 404));
     assert_eq!(server.get("/v2/app/manifests/v1").status, 404);
-    // Pushed again, it is there again.
+    // Pushing it again restores it.
     server.push_image("app", "v1", b"layer");
     assert_eq!(server.get("/v2/app/manifests/v1").status, 200);
     let too_large = json!({ "schemaVersion": 2, "x": "y".repeat(5 << 20) });
@@ -443,7 +443,7 @@ fn acknowledged_content_survives_a_kill() {
             .body
             == image
     );
-    // A server that ends in order leaves nothing in its spool.
+    // A clean shutdown leaves the spool empty.
     server.stop().unwrap();
     let other = machine.second_machine().unwrap();
     let other = RegistryServer::start(&other).unwrap();

@@ -1,4 +1,4 @@
-//! Shared by the tests here: machines, the two main commands, and access to the remote.
+//! Shared helpers: machines, the two main commands, and the content of the remote.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,13 +11,13 @@ use cachefs_tests::tree::TreeSpec;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// A machine that can mount, with a directory as its remote; `None`, with a note, where the
-/// kernel or the user lacks a requirement of mounting.
+/// A machine that can mount, with a directory as its remote; skips with `None` if the kernel or the
+/// user does not support mounts.
 pub(crate) fn machine() -> Option<Cachefs> {
     can_mount().then(|| Cachefs::new().unwrap())
 }
 
-/// As [`machine`], with an S3 server as its remote.
+/// Like [`machine`], with an S3 server as its remote.
 pub(crate) fn machine_on(server: &S3Server) -> Option<Cachefs> {
     can_mount().then(|| {
         Cachefs::with_remote(format!("s3://{BUCKET}/caches"))
@@ -28,7 +28,8 @@ pub(crate) fn machine_on(server: &S3Server) -> Option<Cachefs> {
     })
 }
 
-/// A machine whose restores show all that was saved, device nodes and setuid bits too.
+/// A machine whose restores show everything that was saved, including device nodes and set-user-ID
+/// bits.
 pub(crate) fn trusting(machine: Cachefs) -> Cachefs {
     machine.with_env("CACHEFS_ALLOW_PRIVILEGED", "true")
 }
@@ -41,22 +42,23 @@ pub(crate) fn can_mount() -> bool {
     can
 }
 
-/// The commands that nearly every test runs.
+/// Commands that nearly every test runs.
 pub(crate) trait Commands {
-    /// `restore`, ready to run.
+    /// Builds a `restore` command.
     fn restore(&self, key: &str, path: &Path) -> Invocation;
-    /// `save`, ready to run.
+    /// Builds a `save` command.
     fn save(&self, key: &str, path: &Path) -> Invocation;
-    /// `umount`, which must work.
+    /// Runs `umount`, which must succeed.
     fn umount(&self, path: &Path);
-    /// `daemon stop`, which must work once no other test's namespace has mounts of this machine:
-    /// one that is made while there are any has them until it ends.
+    /// Runs `daemon stop`, which must succeed once no mount namespace of another test holds mounts
+    /// of this machine. A namespace that is created while there are mounts keeps them until it
+    /// ends.
     fn stop(&self);
-    /// Restores as a mount, which must work; returns the output.
+    /// Restores as a mount, which must succeed; returns the JSON output.
     fn restored(&self, key: &str, path: &Path) -> Value;
-    /// Saves, which must work; returns the output.
+    /// Saves, which must succeed; returns the JSON output.
     fn saved(&self, key: &str, path: &Path) -> Value;
-    /// The output of `stats`.
+    /// The JSON output of `stats`.
     fn stats(&self) -> Value;
     /// A new directory to mount at or to fill.
     fn dir(&self, name: &str) -> PathBuf;
@@ -118,7 +120,7 @@ impl Commands for Cachefs {
     }
 }
 
-/// Makes errors count and the result readable.
+/// Makes errors fatal and prints JSON.
 pub(crate) fn strict_json(invocation: Invocation) -> Invocation {
     invocation
         .arg("--strict-errors")
@@ -126,14 +128,14 @@ pub(crate) fn strict_json(invocation: Invocation) -> Invocation {
         .arg("json")
 }
 
-/// Asserts that nothing panicked.
+/// Asserts that the command did not panic.
 #[track_caller]
 pub(crate) fn clean(output: Output) -> Output {
     assert!(!output.stderr().contains("panicked"), "{output}");
     output
 }
 
-/// A directory of a few files of different sizes: 3 MB of which half compresses.
+/// A few files of different sizes: 3 MB, half of it compressible.
 pub(crate) fn sample() -> TreeSpec {
     let mut spec = TreeSpec::default();
     spec.dir("lib").dir("lib/inner").dir("docs");
@@ -155,7 +157,7 @@ pub(crate) fn sample_dir(machine: &Cachefs) -> PathBuf {
     dir
 }
 
-/// The objects of a remote that is a directory, with their sizes.
+/// The objects of a directory remote, with their sizes.
 pub(crate) fn objects(root: &Path) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     let mut pending = vec![root.to_owned()];
@@ -173,12 +175,12 @@ pub(crate) fn objects(root: &Path) -> BTreeMap<String, u64> {
     found
 }
 
-/// The directory behind a `file://` remote.
+/// The directory of a `file://` remote.
 pub(crate) fn remote_dir(machine: &Cachefs) -> PathBuf {
     machine.remote().strip_prefix("file://").unwrap().into()
 }
 
-/// How many packs a remote that is a directory holds.
+/// The number of packs in a directory remote.
 pub(crate) fn packs(root: &Path) -> usize {
     let is_pack = |name: &&String| name.split('/').any(|part| part == "packs");
     objects(root).keys().filter(is_pack).count()
@@ -205,10 +207,10 @@ pub(crate) fn is_gone(process: u32) -> bool {
     !Path::new(&format!("/proc/{process}")).exists()
 }
 
-/// Kills the daemon, all of it, and waits until it is gone.
+/// Kills both daemon processes, and waits until they are gone.
 pub(crate) fn kill_daemon(machine: &Cachefs) -> u32 {
     let daemon = machine.daemon().expect("a daemon");
-    // The one that would start another worker goes first.
+    // The supervisor first, because it would start another worker.
     let processes = [daemon, machine.worker().expect("a worker")];
     for process in processes {
         kill_process(pid(process), Signal::KILL).unwrap();
@@ -219,7 +221,7 @@ pub(crate) fn kill_daemon(machine: &Cachefs) -> u32 {
     daemon
 }
 
-/// Kills the process that does the daemon's work, and waits until there is another one.
+/// Kills the daemon's worker, and waits until the supervisor has started another one.
 pub(crate) fn kill_worker(machine: &Cachefs) {
     let worker = machine.worker().expect("a worker");
     kill_process(pid(worker), Signal::KILL).unwrap();

@@ -1,4 +1,4 @@
-//! Data that one job reads is local for the next.
+//! We prefetch the files that an earlier job read.
 
 use std::fs;
 use std::path::Path;
@@ -24,14 +24,14 @@ fn traces(server: &S3Server) -> Vec<String> {
     names.filter(|name| name.contains("/traces/")).collect()
 }
 
-/// Reads some of the files that [`sample_dir`] makes, as a build would.
+/// Reads some files of [`sample_dir`], as a build would.
 fn build(mount: &Path) {
     for file in ["docs/7", "lib/medium", "docs/31", "settings.xml"] {
         fs::read(mount.join(file)).unwrap();
     }
 }
 
-/// The machine that saved the sample, after another one has built with it once.
+/// The machine that saved the sample, after another machine has built with it once.
 fn after_one_job(server: &S3Server) -> Option<Cachefs> {
     let saver = machine_on(server)?;
     saver.saved("v1", &sample_dir(&saver));
@@ -44,7 +44,7 @@ fn after_one_job(server: &S3Server) -> Option<Cachefs> {
     Some(saver)
 }
 
-/// Waits until the daemon has finished its prefetch.
+/// Waits until the daemon has finished prefetching.
 fn wait_for_prefetch(machine: &Cachefs) {
     let begun = std::time::Instant::now();
     while reads(machine, "prefetch_bytes") == 0 {
@@ -78,7 +78,7 @@ fn the_second_job_waits_for_nothing() {
         fetched < 1_000_000,
         "{fetched} bytes, far more than what was read"
     );
-    // It read nothing that the trace does not list, so it has nothing to publish.
+    // The job read only frames in the trace, so it publishes no new one.
     second.umount(&mount);
     assert_eq!(server.faults().counts().of("PUT"), asked.of("PUT"));
 }
@@ -98,13 +98,13 @@ fn a_save_hands_the_trace_on() {
     fs::write(mount.join("new"), "new").unwrap();
     second.saved("v1", &mount);
 
-    // The machine is gone before it could unmount; its reads are known all the same.
+    // The second machine never unmounted, but its reads are recorded anyway.
     let third = first.second_machine().unwrap();
     let mount = third.dir("mount");
     restored_with(&third, "trace", &mount);
     wait_for_prefetch(&third);
     build(&mount);
-    // The kernel's read-ahead may reach over other neighbours in the new stack.
+    // The kernel's read-ahead may touch different neighbours in the new stack.
     let (before, now) = (
         reads(&second, "demand_bytes"),
         reads(&third, "demand_bytes"),

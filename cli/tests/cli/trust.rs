@@ -1,4 +1,4 @@
-//! A pull request that tries to choose the content that main restores.
+//! A pull request tries to control the files that main restores.
 
 use std::fs;
 
@@ -28,11 +28,11 @@ const PULL_REQUEST: &[(&str, &str)] = &[
     ("CACHEFS_DEFAULT_BRANCH", "main"),
 ];
 
-/// A public file whose hash anyone can compute, and other bytes of the same length.
+/// A public file whose hash is known, and other bytes of the same length.
 const TOOL: &[u8] = b"#!/bin/sh\necho the honest tool, version 2.0\n";
 const EVIL: &[u8] = b"#!/bin/sh\necho something else altogether...\n";
 
-/// A pack with [`EVIL`] in it, listed under the hash of [`TOOL`], and a layer that uses it.
+/// A pack that holds [`EVIL`] but lists the hash of [`TOOL`], and a layer that uses it.
 fn forged() -> (FinishedPack, BuiltLayer) {
     let mut frames = FrameBuilder::new().unwrap();
     frames.push(ChunkId::of(TOOL), EVIL).unwrap();
@@ -60,7 +60,7 @@ fn forged() -> (FinishedPack, BuiltLayer) {
     (pack, layer)
 }
 
-/// Publishes a record of pr/66 whose layer claims to replace `replaced`, without asking anyone.
+/// Publishes a record of pr/66 whose layer claims to replace `replaced`, without any checks.
 async fn publish_forged(remote: &DynRemote, replaced: Vec<LayerId>) {
     let (pack, built) = forged();
     let info = LayerInfo {
@@ -89,7 +89,7 @@ async fn publish_forged(remote: &DynRemote, replaced: Vec<LayerId>) {
         .unwrap();
 }
 
-/// The layers that main's key names.
+/// The layers in main's record of the key.
 async fn layers_of_main(remote: &DynRemote) -> Vec<LayerId> {
     let name = RefName::new(Scope::new("branch/main").unwrap(), Key::new("k").unwrap());
     let saves = refs::read_saves(remote, &name).await.unwrap();
@@ -114,7 +114,7 @@ fn a_layer_that_claims_to_replace_those_of_main_teaches_main_nothing() {
     let place = machine.dir("place");
     let restore = machine.restore("k", &place).arg("--mode").arg("copy");
     run(PULL_REQUEST, restore);
-    // Another job of the same pull request publishes the forged layer meanwhile.
+    // Meanwhile, another job of the same pull request publishes the forged layer.
     let spec = RemoteSpec {
         url: machine.remote().to_owned(),
         ..RemoteSpec::default()

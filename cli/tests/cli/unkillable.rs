@@ -1,4 +1,4 @@
-//! The daemon's worker is killed at the worst moments, and nobody notices.
+//! We kill the daemon's worker at the worst moments, and readers must not notice.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -17,14 +17,14 @@ use crate::support::{
     strict_json, wait_for,
 };
 
-/// A worker gets to live so long at least: many that die at once make the daemon give up.
+/// Minimum lifetime of a worker: the daemon gives up after too many quick deaths.
 const LIFE: Duration = Duration::from_millis(300);
-/// It is killed so often at least, however fast the machine is.
+/// Minimum number of kills, however fast the machine is.
 const KILLS: u64 = 8;
 const READERS: u64 = 16;
 const FILES: u64 = 300;
 
-/// A tree of which every byte can be told from the file's number.
+/// A tree in which every byte is a function of the file's number.
 fn wide_tree(machine: &Cachefs) -> PathBuf {
     let mut spec = TreeSpec::default();
     for number in 0..FILES {
@@ -40,7 +40,7 @@ fn name(number: u64) -> String {
 }
 
 fn length(number: u64) -> u64 {
-    // Some span several frames.
+    // Some files span several frames.
     if number % 50 == 7 {
         1_500_000
     } else {
@@ -58,7 +58,7 @@ fn expected(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// The result of a round of kills.
+/// Statistics of a round of kills.
 #[derive(Debug)]
 struct Figures {
     kills: u64,
@@ -66,7 +66,7 @@ struct Figures {
     longest: Duration,
 }
 
-/// Reads a file, and has the kernel forget it, so that the worker is asked again.
+/// Reads a file after evicting it from the page cache, so that the kernel asks the worker again.
 fn read_anew(path: &Path) -> Vec<u8> {
     let mut file = File::open(path).unwrap();
     let mut bytes = Vec::new();
@@ -75,8 +75,7 @@ fn read_anew(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Sixteen readers check every byte of a mount, while its daemon's worker is killed again and
-/// again.
+/// Sixteen readers check every byte of a mount while we kill the worker again and again.
 fn read_through_kills(machine: &Cachefs, mount: &Path) -> Figures {
     let contents: Vec<Vec<u8>> = (0..FILES).map(expected).collect();
     let (reads, longest, kills, left) = (
@@ -95,8 +94,7 @@ fn read_through_kills(machine: &Cachefs, mount: &Path) -> Figures {
                 });
                 let mut step = 0;
                 while step < FILES || kills.load(SeqCst) < KILLS {
-                    // Each in an order of its own: 7 has no common divisor with the number of
-                    // files.
+                    // Each reader has its own order: 7 is coprime to the number of files.
                     let number = (reader * 37 + step * 7) % FILES;
                     step += 1;
                     let started = Instant::now();
@@ -111,7 +109,7 @@ fn read_through_kills(machine: &Cachefs, mount: &Path) -> Figures {
         while left.load(SeqCst) > 0 {
             kill_worker(machine);
             kills.fetch_add(1, SeqCst);
-            // Not before somebody got something from this one.
+            // Wait until the worker has served at least one read.
             wait_for("progress", Duration::from_secs(60), || {
                 reads.load(SeqCst) > seen || left.load(SeqCst) == 0
             });
@@ -134,7 +132,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// Far from the remote, so that reads are under way whenever the worker dies.
+/// A slow server, so that reads are in flight whenever the worker dies.
 fn slow_server() -> S3Server {
     let server = S3Server::start().unwrap();
     server.faults().set_latency(Duration::from_millis(15));
@@ -188,7 +186,7 @@ fn writers_lose_nothing() {
     let second = machine.second_machine().unwrap();
     let mount = second.dir("mount");
     second.restored("v1", &mount);
-    // Each append copies a file up: its bytes come through the worker.
+    // Each append copies a file up, which reads its bytes through the worker.
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let killing = scope.spawn(|| {
@@ -262,7 +260,7 @@ fn a_killed_save_leaves_nothing_behind() {
         let save = strict_json(machine.save("v1", &wide));
         let mut save = save.spawn(Stdio::null(), Stdio::null()).unwrap();
         std::thread::sleep(Duration::from_millis(millis));
-        // It may have ended, and then the key is there and whole.
+        // The save may have completed already; then the key must exist and be complete.
         save.kill().ok();
         save.wait().unwrap();
         let second = machine.second_machine().unwrap();
@@ -322,7 +320,7 @@ fn another_version_goes_on_with_the_mounts() {
         .with_program(&newer)
         .run();
     clean(upgraded.success()).stderr_has("with 2 mounts");
-    // The same process, another program.
+    // The same process, now with the new program.
     let program = fs::read_link(format!("/proc/{daemon}/exe")).unwrap();
     assert_eq!(program, newer);
     assert!(is_gone(worker));
@@ -370,7 +368,7 @@ fn a_worker_without_supervisor_serves_on() {
     assert_eq!(fs::read(mount.join("lib/large")).unwrap().len(), 2_000_000);
     machine.restored("v1", &other);
     assert!(other.join("settings.xml").exists());
-    // Now both are gone, and the next command says so and repairs it.
+    // Now both mounts are dead; the next command reports that and repairs them.
     kill_process(pid(worker), Signal::KILL).unwrap();
     wait_for("its end", Duration::from_secs(5), || is_gone(worker));
     assert!(fs::read_dir(mount.join("lib")).is_err() || fs::read(mount.join("docs/3")).is_err());
@@ -399,7 +397,7 @@ fn a_worker_that_always_dies_ends_the_daemon() {
         "{}",
         machine.daemon_log()
     );
-    // Readers get an error, not a wait without end.
+    // Readers get an error instead of waiting forever.
     fs::read(mount.join("lib/large")).unwrap_err();
     machine
         .restore("v1", &mount)
@@ -436,7 +434,7 @@ fn a_mount_waits_for_its_remote_and_others_go_on() {
     none.arg("--mode").arg("mount").run().success();
     server.faults().inject(Rule::new(Fault::Status(503)));
     kill_worker(&second);
-    // The layers are at hand: names and attributes need no remote.
+    // The layers are cached locally, so names and attributes need no remote.
     assert_eq!(
         fs::metadata(mount.join("lib/large")).unwrap().len(),
         2_000_000

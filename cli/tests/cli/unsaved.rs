@@ -1,4 +1,5 @@
-//! Unsaved changes of earlier jobs: no later job sees or saves them, and nothing is lost at once.
+//! Unsaved changes of earlier jobs: later jobs neither see nor save them, and we keep them for a
+//! while.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ fn saved_machine() -> Option<Cachefs> {
     Some(machine)
 }
 
-/// The effect of `git clean -ffdx` on a mount, and a job that dies at once.
+/// Simulates `git clean -ffdx` on a mount, followed by a job that dies at once.
 fn git_clean(mount: &Path) {
     fs::remove_dir_all(mount.join("lib")).unwrap();
     fs::remove_file(mount.join("b")).unwrap();
@@ -70,7 +71,7 @@ fn the_same_key_begins_with_the_cache_as_it_was_saved() {
         aside
     );
 
-    // In text, and in all places that show the content of the store.
+    // In the text output, and in every command that reports on the store.
     fs::write(mount.join("a"), "poison").unwrap();
     let told = clean(machine.restore("k", &mount).run().success());
     told.stderr_has("note: 1 unsaved change of an earlier restore of key k");
@@ -84,7 +85,7 @@ fn the_same_key_begins_with_the_cache_as_it_was_saved() {
         .success()
         .stdout_has("changes of 2 earlier restores");
 
-    // Neither a mount that nobody changed nor one whose changes are saved is left.
+    // We set aside neither an unchanged mount nor one whose changes were saved.
     assert_eq!(machine.restored("k", &mount)["result"], "already_mounted");
     fs::write(mount.join("new"), "new").unwrap();
     machine.saved("other", &mount);
@@ -166,7 +167,7 @@ fn a_save_that_removes_most_of_a_key_warns() {
     let told = clean(machine.save("k", &mount).run().success());
     told.stderr_has("warning: this save removed 6 of the 7 entries");
 
-    // A plain directory that was restored as a copy, too.
+    // The same for a plain directory that was restored as a copy.
     let copy = machine.dir("copy");
     let dir = machine.work().join("src");
     machine.saved("c", &dir);
@@ -208,7 +209,7 @@ fn unsaved_changes_go_after_a_week() {
     assert!(second.exists());
     machine.run(["gc"]).success();
     assert!(!second.exists());
-    // Those of today stay.
+    // Recent changes are kept.
     git_clean(&mount);
     let today = set_aside(&machine.restored("k", &mount));
     machine.run(["gc", "--grace", "0"]).success();

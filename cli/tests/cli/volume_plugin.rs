@@ -1,5 +1,4 @@
-//! The volume plugin, asked as engines ask it; the engines themselves are in the tests of
-//! containers.
+//! The volume plugin, called as engines call it. The container tests use real engines.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -22,7 +21,7 @@ fn start(machine: &Cachefs, args: &[&str]) -> VolumePlugin {
     VolumePlugin::start(machine, &socket, args).unwrap()
 }
 
-/// Requests that must be answered well.
+/// Requests that must succeed.
 trait Engine {
     fn done(&self, request: &str, body: Value) -> Value;
     fn create(&self, name: &str, options: Value);
@@ -62,7 +61,7 @@ impl Engine for VolumePlugin {
     }
 }
 
-/// A process that sees a directory at another place, as a container does.
+/// A process that sees a directory at another path, as a container does.
 struct Container(Child);
 
 impl Container {
@@ -101,8 +100,7 @@ fn the_first_mount_restores_and_the_last_unmount_saves() {
     let data = plugin.mount("m2", "a");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
     fs::write(data.join("jar"), "bytes").unwrap();
-    // Another container, and the same request once more, as engines repeat requests without an
-    // answer.
+    // Another container, and a repeated request: engines retry requests that got no answer.
     assert_eq!(plugin.mount("m2", "b"), data);
     assert_eq!(plugin.mount("m2", "b"), data);
     assert_eq!(plugin.status("m2")["containers"], 2);
@@ -124,7 +122,7 @@ fn the_first_mount_restores_and_the_last_unmount_saves() {
     assert_eq!(fs::read(data.join("jar")).unwrap(), b"bytes");
     plugin.unmount("m2", "c");
     assert_eq!(plugin.status("m2")["last"], "nothing new for m2-1");
-    // A key of the same prefix will do.
+    // A key with the same prefix is enough.
     plugin.create(
         "other",
         json!({"key": "m2-2", "restore-keys": "m2-", "policy": "pull"}),
@@ -221,7 +219,7 @@ fn a_container_that_went_without_a_word_is_found_out() {
     plugin.create("other", json!({"key": "other"}));
     fs::write(plugin.mount("other", "x").join("file"), "x").unwrap();
     drop(plugin);
-    // Nobody sees the other one; this one is in use at every look.
+    // No container uses the other volume; a container uses this one at every check.
     let plugin = start(&machine, &["--forget-after", "100ms"]);
     wait_for("the save of the other", PATIENCE, || {
         plugin.status("other")["last"] == "saved other"
@@ -235,7 +233,7 @@ fn a_container_that_went_without_a_word_is_found_out() {
     assert_eq!(plugin.status("m2")["containers"], 0);
 }
 
-/// A tree that is the end of whoever saves it must not be the end of every plugin after it.
+/// If saving a tree kills the plugin, it must not kill every later plugin as well.
 #[test]
 fn a_volume_that_two_plugins_died_of_is_given_up_and_its_files_are_kept() {
     let server = S3Server::start().unwrap();
@@ -280,7 +278,7 @@ fn a_volume_that_two_plugins_died_of_is_given_up_and_its_files_are_kept() {
     );
     assert!(log.contains(&kept[0].path().display().to_string()), "{log}");
 
-    // The next container begins anew, and is saved as any other.
+    // The next container starts empty, and is saved normally.
     faults.clear();
     let data = plugin.mount("m2", "b");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
@@ -303,7 +301,7 @@ fn what_cannot_be_saved_stays_until_it_can() {
     plugin.unmount("m2", "a");
     let status = plugin.status("m2");
     assert_eq!(status["unsaved"], true, "{status}");
-    // The next container goes on with it.
+    // The next container continues with these files.
     assert_eq!(
         fs::read(plugin.mount("m2", "b").join("file")).unwrap(),
         b"kept"
@@ -323,7 +321,7 @@ fn a_save_that_takes_long_goes_on_without_the_engine() {
     let Some(machine) = machine() else { return };
     let mut plugin = start(&machine, &["--answer-within", "1ms"]);
     plugin.create("m2", json!({"key": "m2"}));
-    // A millisecond is no time to restore, and a container does without.
+    // A restore takes longer than a millisecond, so the container starts without a cache.
     let data = plugin.mount("m2", "a");
     fs::write(data.join("file"), vec![7; 3 << 20]).unwrap();
     plugin.unmount("m2", "a");
@@ -412,7 +410,7 @@ fn silent_clients_keep_nobody_out() {
     half.write_all(b"POST /VolumeDriver.List HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
         .unwrap();
     plugin.create("v", json!({"key": "k"}));
-    // More than there is room for are turned away.
+    // Connections beyond the limit are refused.
     silent.extend((0..600).map(|_| connect()));
     for mut client in silent.into_iter().chain([half]) {
         client.set_read_timeout(Some(PATIENCE)).unwrap();

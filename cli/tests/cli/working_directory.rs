@@ -18,7 +18,7 @@ fn saved_once() -> Option<Cachefs> {
     Some(machine)
 }
 
-/// The content that a copy of the key has at a path.
+/// The content of a file in a copy of the key.
 #[track_caller]
 fn copied(machine: &Cachefs, key: &str, path: &str) -> String {
     let copy = machine.dir(&format!("copy-{key}-{}", path.replace('/', "-")));
@@ -59,7 +59,7 @@ fn a_command_runs_inside_of_a_cache_at_or_above_its_working_directory() {
     let run = exec(&machine, "k", "..", &below, script).run().success();
     assert_eq!(run.stdout(), "deepcached", "{run}");
     assert_eq!(copied(&machine, "k", "more"), "more\n");
-    // The shell's own name for it.
+    // The shell's own name for the directory, with a symlink.
     let run = exec(&machine, "k", "..", &below, "pwd").env("PWD", &link);
     let run = run.run().success();
     assert_eq!(run.stdout().trim_end(), link.to_str().unwrap(), "{run}");
@@ -76,7 +76,7 @@ fn a_restore_over_the_working_directory_says_how_to_enter_it() {
     // By its path, as a shell that has entered it sees it.
     assert!(job.join("metrics.json").exists());
     assert_eq!(fs::read_to_string(job.join("old")).unwrap(), "cached");
-    // From inside there is nothing to say.
+    // From inside the mount, no hint is needed.
     let again = machine
         .restore("k", Path::new("."))
         .cwd(&job)
@@ -117,7 +117,7 @@ fn a_cache_that_a_later_mount_hides_is_neither_saved_nor_forgotten() {
     clean(machine.save("k2", &inner).run()).success();
     assert_eq!(copied(&machine, "k2", "new"), "made");
     clean(machine.restore("k", &outer).run()).success();
-    // All of them, whatever their order.
+    // All of them, in any order.
     machine.command(["umount", "--all"]).run().success();
     assert_eq!(
         machine.sandbox().mounts().unwrap(),

@@ -1,4 +1,4 @@
-//! `cachefs attach`: into containers that run already.
+//! `cachefs attach` mounts caches into running containers.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -48,7 +48,7 @@ impl<'a> Host<'a> {
         env.fold(command, |command, (name, value)| command.env(name, value))
     }
 
-    /// Attaches the cache; returns where it is on this machine.
+    /// Attaches the cache; returns its path on this machine.
     #[track_caller]
     fn attached(&self, container: &str, path: &str) -> PathBuf {
         let attach = ["attach", container, path, "--key", KEY, "--format", "json"];
@@ -59,7 +59,7 @@ impl<'a> Host<'a> {
     }
 }
 
-/// A `PATH` with one engine, so that none of the user's is asked.
+/// A `PATH` with a single engine, so that we do not query the user's engines.
 fn only(machine: &Cachefs, engine: &str) -> PathBuf {
     let dir = machine.sandbox().dir(format!("{engine}-only")).unwrap();
     for program in [engine, "runc"] {
@@ -75,7 +75,7 @@ fn way_in(host: &Host<'_>, container: &Container<'_>, name: &str) {
     let from = host.attached(name, "/root/.m2/repository");
     let script = "cd /root/.m2/repository; cat pom org/deep; echo new > new";
     assert_eq!(container.exec(script).success().stdout(), "saveddeep");
-    // The host sees and saves the container's writes.
+    // The host sees and saves changes of the container.
     saved(host.machine, "m2-v2", &from);
     assert_holds(host.machine, "m2-v2", "new", "new\n");
     let again = ["attach", name, "/root/.m2/repository", "--key", KEY];
@@ -120,7 +120,7 @@ fn a_container_with_users_of_its_own_and_a_process_number_will_do() {
     let container = podman.start(map, BUSYBOX).unwrap();
     let pid = container.pid().unwrap().to_string();
     let host = Host::podman(&machine, &podman);
-    // Whoever it belongs to there, root of the container is none of this machine.
+    // Root of the container maps to UID 500000, not to a user of this machine.
     let attach = [
         "attach", &pid, "/root/m2", "--key", KEY, "--owner", "500000",
     ];
@@ -146,7 +146,7 @@ fn an_unmount_takes_a_cache_out_of_containers() {
     }
     containers[0].exec("echo x > /m2/new").success();
     containers[1].exec("cat /m2/new").success();
-    // While one of them uses it, it stays everywhere it was.
+    // While one container uses it, it stays mounted in all of them.
     containers[1]
         .exec("cd /m2 && sleep 1000 >/dev/null 2>&1 &")
         .success();
@@ -185,7 +185,7 @@ fn links_are_what_they_point_to() {
     for (path, from) in [("/real/m2", &cache), ("/link/../real/m2", &link)] {
         attach(path, from).stderr_has("already");
     }
-    // A container has several names, and its mounts are recorded under none of them.
+    // A container has several names, and its paths must not depend on the name in the command.
     let pid = container.pid().unwrap().to_string();
     for other in [&pid, &container.id()[..12]] {
         let again = host.command(&["attach", other, "/link/m2", "--from"]);
@@ -225,7 +225,7 @@ fn a_container_that_sees_the_hosts_processes_leads_nothing_to_the_host() {
         let refused = attach(path).expect_code(1);
         refused.stderr_has("a link of /proc").stderr_has("hint: ");
     }
-    // A link by text is one within the container's own root.
+    // A symlink with a text target resolves within the container's own root.
     attach("/plain/deep").success();
     container.exec("cat /plain/deep/pom").success();
     assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
@@ -253,7 +253,7 @@ fn after_a_miss_the_container_fills_a_directory_that_can_be_saved() {
     let from = told.json()["from"].as_str().unwrap().to_owned();
     saved(&machine, "new", from.as_ref());
     assert_holds(&machine, "new", "file", "filled\n");
-    // Attachments that end with their container are forgotten.
+    // The attachment is forgotten when its container ends.
     drop(container);
     let stats = machine.run(["stats", "--format", "json"]).success();
     assert_eq!(stats.json()["attached"].as_array().unwrap().len(), 0);
@@ -286,7 +286,7 @@ fn what_cannot_be_attached_is_told_with_what_to_do() {
         .run()
         .expect_code(2)
         .stderr_has("nothing is attached");
-    // A restore for an attachment that failed is undone.
+    // A failed attach cleans up its restore.
     let stats = machine.run(["stats", "--format", "json"]).success();
     assert_eq!(stats.json()["restored"].as_array().unwrap().len(), 0);
     container.stop();

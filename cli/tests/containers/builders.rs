@@ -11,7 +11,8 @@ fn buildah_takes_a_cache_as_a_volume() {
     let (Some(machine), Some(buildah)) = (machine(), Buildah::new().unwrap()) else {
         return;
     };
-    // Writes go to an overlay of the build's own, so the mount must leave a level for it.
+    // The build writes to an overlay of its own, so the mount must leave it one level of stacking
+    // depth.
     let cache = machine.work().join("m2");
     let restore = machine.command([
         "restore", "--mode", "mount", "--lower", "fuse", "--key", KEY,

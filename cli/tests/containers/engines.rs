@@ -1,4 +1,4 @@
-//! The engines themselves: they run commands, and leave nothing.
+//! The engines themselves run commands and clean up.
 
 use cachefs_tests::engines::{
     BUSYBOX, Buildah, Docker, Engine, HOST, HOST_VOLUMES, Podman, User, bubblewrap,
@@ -22,7 +22,7 @@ fn podman_runs_containers() {
         return;
     };
     runs(&podman);
-    // Its images are its own.
+    // Each engine has its own containers.
     let other = Podman::of_root().unwrap().unwrap();
     let listed = other.command(["ps", "--all", "--quiet"]).run();
     assert_eq!(listed.success().stdout(), "");

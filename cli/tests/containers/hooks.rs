@@ -1,4 +1,4 @@
-//! Containers whose runtime calls the hook, and caches as their devices.
+//! Containers whose runtime calls the hook, and caches as CDI devices.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ fn annotations(options: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// A directory of hooks that calls the machine's binary.
+/// A directory of hooks that call the machine's binary.
 fn hooks_dir(machine: &Cachefs) -> PathBuf {
     let dir = machine.sandbox().dir("hooks").unwrap();
     let printed = machine.run(["oci-hook", "--print"]).success();
@@ -20,7 +20,7 @@ fn hooks_dir(machine: &Cachefs) -> PathBuf {
     dir
 }
 
-/// A run of podman's with the hooks of a directory.
+/// A podman run with the hooks of a directory.
 fn run(podman: &Podman<'_>, hooks: &Path, args: &[String], script: &str) -> Invocation {
     let command = podman.command(["--hooks-dir"]).arg(hooks);
     let command = command
@@ -49,9 +49,9 @@ fn annotated_containers_have_caches() {
         "cat /root/.m2/lib; grep -c ' /root/.m2 overlay' /proc/mounts",
     );
     assert_eq!(second.success().stdout(), "jar\n1\n");
-    // Other containers are left alone.
+    // Other containers are unaffected.
     assert_eq!(shell(&[], "ls -A /root").success().stdout(), "");
-    // A failed job saves too: a runtime does not tell its hooks how a container ended.
+    // A failed job saves too: a runtime does not pass the exit status of a container to its hooks.
     let other = annotations(&["key=m2-2", "restore-keys=m2-", "path=/root/.m2"]);
     shell(
         &other,
@@ -136,7 +136,8 @@ fn caches_of_a_file_are_devices() {
     let specs = machine.sandbox().dir("cdi").unwrap();
     let printed = machine.run(["cdi", "m2"]).success();
     std::fs::write(specs.join("cachefs.json"), printed.stdout).unwrap();
-    // podman looks in one directory of the machine, which is ours in a namespace of its own.
+    // podman reads CDI specs from one directory of the machine, so we replace it in a mount
+    // namespace.
     let shell = |script: &str| {
         let places = format!(
             "mkdir -p /run/cdi && mount --bind {} /run/cdi",

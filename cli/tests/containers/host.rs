@@ -36,12 +36,12 @@ fn after_the_start(engine: &impl Engine, machine: &Cachefs) {
     let read = container.exec("cat /caches/m2/pom; echo new > /caches/m2/new");
     assert_eq!(read.success().stdout(), "saved");
     assert_eq!(fs::read_to_string(shared.join("m2/new")).unwrap(), "new\n");
-    // A machine may share all its mounts. Where it does not, and nobody prepared the directory,
-    // `doctor` had said so.
+    // On some machines, all mounts are shared. On others, if the directory was not prepared,
+    // `doctor` must have warned.
     if private.stdout().contains("has private propagation") {
         private.stdout_has("mount --make-rshared");
         match unprepared {
-            // podman's is started, and sees nothing.
+            // With podman, the container starts and sees nothing.
             Ok(unprepared) => drop(unprepared.exec("cat /caches/m2/pom").expect_code(1)),
             Err(error) => assert!(error.to_string().contains("not a shared"), "{error}"),
         }

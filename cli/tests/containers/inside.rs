@@ -7,7 +7,7 @@ use cachefs_tests::harness::Cachefs;
 
 use crate::support::{KEY, MAY_MOUNT, assert_holds, machine, same, with_cachefs};
 
-/// Arguments of a container, with more.
+/// Container arguments, with additional ones.
 fn with(machine: &Cachefs, more: impl IntoIterator<Item = impl Into<String>>) -> Vec<String> {
     let mut args = with_cachefs(machine);
     args.extend(more.into_iter().map(Into::into));
@@ -129,7 +129,7 @@ fn where_a_container_cannot_mount_it_copies_and_says_why() {
         "is itself on an overlay",
         "on a volume or a tmpfs",
     );
-    // A copy is saved like any directory.
+    // A copy is saved like any other directory.
     let save = format!(
         "{} && echo x > /root/m2/new && /cachefs save --strict-errors --key copy --path /root/m2",
         restore("")

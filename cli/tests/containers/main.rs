@@ -1,6 +1,6 @@
-//! Every way into a container, with real engines.
+//! Every way to use a cache in a container, with real engines.
 
-// Told to be tests, so that the helpers among them may unwrap as tests do.
+// Marked as tests, so that their helpers may unwrap as tests do.
 #[cfg(test)]
 mod attach;
 #[cfg(test)]

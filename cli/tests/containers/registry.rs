@@ -5,7 +5,7 @@ use std::fs;
 use cachefs_tests::engines::{BUSYBOX, Buildah, Docker, Engine as _, Podman};
 use cachefs_tests::harness::{Cachefs, RegistryServer};
 
-/// A server on a machine of its own, and one on a second machine with the same remote.
+/// A server on one machine, and one on a second machine with the same remote.
 fn servers() -> (RegistryServer, RegistryServer) {
     let machine = Cachefs::new().unwrap();
     let other = machine.second_machine().unwrap();
@@ -40,7 +40,7 @@ fn buildah_takes_steps_of_another_machine_from_the_cache() {
         !cold.stderr().contains("Cache pulled from remote"),
         "{cold}"
     );
-    // Another machine with no image, and a server with an empty store.
+    // Another machine without the image, and a server with an empty store.
     let warm = build(&fresh, &two);
     let shown = format!("{}{}", warm.stdout(), warm.stderr());
     assert!(shown.contains("Cache pulled from remote"), "{warm}");

@@ -1,4 +1,4 @@
-//! Containers that have a socket, and neither the remote nor credentials nor the host's store.
+//! Containers that have only a socket: no remote, no credentials, and not the host's store.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use cachefs_tests::harness::Cachefs;
 
 use crate::support::{KEY, MAY_MOUNT, machine, volume};
 
-/// Shares the scope that everything is saved in, and another that has nothing.
+/// Shares scope `pr/7`, which is empty, with the fallback `default`, which has every key.
 fn share(machine: &Cachefs) -> PathBuf {
     let socket = machine.work().join("share.sock");
     let share = machine.command(["daemon", "share", "--scope", "pr/7"]);
@@ -51,7 +51,7 @@ fn restores_what_is_shared(engine: &impl Engine) {
     let ran = engine.shell(with(&machine, &socket), HOST, &script).run();
     let ran = ran.success().stderr_has("does not include scope pr/8");
     assert_eq!(ran.stdout(), "saveddeep\nmine\n", "{ran}");
-    // The host has nothing of it but the views, which are gone.
+    // Only the views were on the host, and they are gone.
     machine
         .run(["daemon", "unshare", socket.to_str().unwrap()])
         .success();

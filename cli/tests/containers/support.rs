@@ -1,4 +1,4 @@
-//! Shared by the tests here: a machine with a saved cache, and the effects of containers on it.
+//! Shared helpers: a machine with a saved cache, and checks of the changes that containers made.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 /// No arguments for an engine.
 pub(crate) const NONE: [&str; 0] = [];
 
-/// Requirements for mounting in a container.
+/// Arguments that allow a container to mount.
 pub(crate) const MAY_MOUNT: [&str; 4] = ["--device", "/dev/fuse", "--cap-add", "SYS_ADMIN"];
 
-/// The key under which [`machine`] has saved.
+/// The key that [`machine`] saved.
 pub(crate) const KEY: &str = "m2-v1";
 
 /// A machine that can mount and has saved a small cache as [`KEY`]: `pom` with `saved`, and
@@ -32,7 +32,7 @@ pub(crate) fn machine() -> Option<Cachefs> {
     Some(machine)
 }
 
-/// Writes the content of [`KEY`].
+/// Writes the files of [`KEY`].
 pub(crate) fn fill(dir: &Path) {
     fs::create_dir_all(dir.join("org")).unwrap();
     fs::write(dir.join("pom"), "saved").unwrap();
@@ -72,7 +72,7 @@ pub(crate) fn assert_holds(machine: &Cachefs, key: &str, file: &str, text: &str)
     assert_eq!(fs::read_to_string(path.join(file)).unwrap(), text);
 }
 
-/// Makes a directory whose later mounts reach running containers, as the documentation requires.
+/// Makes a directory shared, as documented, so that later mounts propagate to running containers.
 pub(crate) fn share(dir: &Path) {
     fs::create_dir_all(dir).unwrap();
     mount_bind(dir, dir).unwrap();
@@ -85,13 +85,13 @@ pub(crate) fn volume(from: &Path, to: &str) -> [String; 2] {
     ["-v".to_owned(), format!("{}:{to}", from.display())]
 }
 
-/// Arguments that show a directory in a container under its own name.
+/// Arguments that show a directory in a container at the same path.
 pub(crate) fn same(path: &Path) -> [String; 2] {
     volume(path, &path.display().to_string())
 }
 
-/// Arguments of a container that has the programs of this machine and cachefs, with this machine's
-/// remote, at `/cachefs`.
+/// Arguments of a container with the programs of this machine, its remote, and the binary at
+/// `/cachefs`.
 pub(crate) fn with_cachefs(machine: &Cachefs) -> Vec<String> {
     let remote = machine.remote().strip_prefix("file://").unwrap();
     let binary = format!("{}:/cachefs:ro", machine.binary().display());
@@ -105,7 +105,7 @@ pub(crate) fn with_cachefs(machine: &Cachefs) -> Vec<String> {
     args
 }
 
-/// The binary, where a user can run it.
+/// Copies the binary to a place where a user can run it.
 pub(crate) fn install(machine: &Cachefs, user: &User) -> PathBuf {
     let place = user.home().join("cachefs");
     fs::write(&place, "").unwrap();
@@ -114,7 +114,7 @@ pub(crate) fn install(machine: &Cachefs, user: &User) -> PathBuf {
     place
 }
 
-/// A shell of the user's, with the binary as `cachefs`.
+/// A shell of the user, with the binary in its `PATH` as `cachefs`.
 pub(crate) fn login(user: &User, script: &str) -> Invocation {
     let script = format!("PATH=$HOME:$PATH; {script}");
     user.command("sh").args(["-c", &script])

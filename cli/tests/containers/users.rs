@@ -7,7 +7,7 @@ use cachefs_tests::engines::{BUSYBOX, Engine, Podman, User};
 
 use crate::support::{KEY, fill, install, login, machine};
 
-/// The start of a user's script: a cache that the user saves.
+/// A user's script starts by saving a cache.
 const SAVE: &str = "mkdir -p m2/org && printf saved > m2/pom && printf deep > m2/org/deep && \
      cachefs save --strict-errors --key m2-v1 --path m2 >&2";
 
@@ -24,7 +24,7 @@ fn a_user_mounts_in_a_namespace_and_owns_what_is_there() {
          cachefs stats >&2; cachefs umount r >&2; cachefs daemon stop >&2";
     let ran = login(&user, &format!("unshare -Urm sh -c {inside:?}")).run();
     assert_eq!(ran.success().stdout(), "0:0\n0:0\n0:0\nsaved");
-    // Outside, without a namespace, it is copied, and everything is the user's.
+    // Outside of a namespace, the cache is copied and the user owns everything.
     let outside = login(
         &user,
         "cachefs restore --key m2-v2 --path c --fail-on-cache-miss",
@@ -34,7 +34,7 @@ fn a_user_mounts_in_a_namespace_and_owns_what_is_there() {
     assert_eq!(fs::read_to_string(copy.join("pom")).unwrap(), "changed");
     assert_eq!(fs::read_to_string(copy.join("org/new")).unwrap(), "new");
     assert!(!copy.join("org/deep").exists());
-    // The layers keep whom it belonged to, whoever root of the namespace was.
+    // The layers keep the original owner, whoever was root of the namespace.
     let exported = login(&user, "cachefs export --key m2-v2 --output - | tar -tvn").run();
     let listed = exported.success().stdout();
     let theirs = format!("{0}/{0}", user.id());
@@ -118,7 +118,7 @@ fn doctor_finds_a_pause_process_that_is_older_than_a_mount() {
     let Some(podman) = Podman::of_user(&user).unwrap() else {
         return;
     };
-    // The images were imported: the pause process runs. Now root mounts a cache for the user.
+    // The images are imported, so the pause process runs. Now root mounts a cache for the user.
     fill(&user.home().join("filled"));
     let store = user.home().join("roots-store");
     let as_root = |args: &[&str]| {

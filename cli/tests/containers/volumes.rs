@@ -1,4 +1,4 @@
-//! Caches as volumes of docker and podman.
+//! Caches as docker and podman volumes.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use cachefs_tests::engines::{BUSYBOX, Docker, Engine, Podman};
 use cachefs_tests::harness::{Cachefs, VolumePlugin};
 
-/// The name that the plugin of a test has for docker, which looks for all of them in one place.
+/// A unique plugin name per test, because docker looks for all plugins in one directory.
 fn name() -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -19,7 +19,7 @@ fn socket(name: &str) -> PathBuf {
         .with_extension("sock")
 }
 
-/// A mount with this volume, options and path.
+/// A mount argument with this volume, options and path.
 fn mount(driver: &str, volume: &str, options: &str) -> [String; 2] {
     let options: String = options
         .split(' ')
@@ -55,14 +55,14 @@ fn docker_runs_twice_and_the_second_run_has_the_cache() {
         "cat /root/.m2/lib; grep -c ' /root/.m2 overlay' /proc/mounts",
     );
     assert_eq!(second.success().stdout(), "jar\n1\n");
-    // Without a name it is gone with its container.
+    // An anonymous volume is removed with its container.
     let nameless = mount(&driver, "", "key=m2-2 restore-keys=m2-");
     let third = shell(&nameless, "cat /root/.m2/lib && echo more > /root/.m2/more");
     assert_eq!(third.success().stdout(), "jar\n");
     let listed = docker.command(["volume", "ls", "--quiet"]).run().success();
     assert_eq!(listed.stdout(), "m2\n");
     machine.run(["lookup", "m2-2"]).success();
-    // Nothing of a job that only reads is saved.
+    // A read-only job saves nothing.
     let pull = mount(&driver, "", "key=m2-2 policy=pull");
     shell(&pull, "cat /root/.m2/more && rm /root/.m2/more").success();
     shell(&pull, "cat /root/.m2/more").success();
@@ -110,7 +110,7 @@ fn podman_runs_twice_and_the_second_run_has_the_cache() {
     let machine = Cachefs::new().unwrap();
     let socket = machine.sandbox().path().join("cachefs.sock");
     let mut plugin = VolumePlugin::start(&machine, &socket, &[]).unwrap();
-    // podman takes plugins from its configuration only.
+    // podman finds plugins only through its configuration.
     let (_, config) = podman.variables()[0];
     let mut text = std::fs::read_to_string(config).unwrap();
     text += &format!("volume_plugin_timeout = 60\n[engine.volume_plugins]\ncachefs = {socket:?}\n");

@@ -1,6 +1,6 @@
-//! The support of the end-to-end tests, tested itself.
+//! Tests of the end-to-end test support itself.
 
-// Marked as tests, so that the helpers among them may unwrap as tests do.
+// Marked as tests, so that their helpers may unwrap as tests do.
 #[cfg(test)]
 mod machines;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The output of common failures: the error, its cause, and the hint.
+//! Output of common failures: the error, its cause, and the hint.
 
 use cachefs_tests::nobody::Nobody;
 

@@ -1,4 +1,4 @@
-//! The glossary against the code: a term that the code does not use is not a term of the project.
+//! The glossary must match the code: it lists only terms that the code uses.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,8 +17,8 @@ fn terms(glossary: &str) -> Vec<String> {
         .collect()
 }
 
-/// All words of the identifiers and comments of the three crates, joined by single spaces, so that
-/// `SaveJob`, `save_job` and "save job" are the same.
+/// All words in identifiers and comments of the three crates, joined by single spaces, so that
+/// `SaveJob`, `save_job` and "save job" are equal.
 fn words_of_code() -> String {
     let mut text = String::from(" ");
     let crates = ["store/src", "cachefs/src", "cli/src"];
@@ -76,7 +76,7 @@ fn the_library_of_formats_and_operations_is_explained() {
     let modules = library
         .lines()
         .filter_map(|line| line.strip_prefix("pub mod "));
-    // Words of every program.
+    // Common words of any program.
     let common = [
         "archive",
         "copy",

@@ -6,10 +6,11 @@ use regex::Regex;
 
 use crate::session::CACHEFS;
 
-/// The command whose snapshot has the options of every command.
+/// The command whose snapshot includes the global options.
 const TYPICAL: &str = "list";
 
-/// The help of one command, for an empty environment: values of variables are part of the text.
+/// The help of one command with an empty environment, because help texts include the values of
+/// variables.
 fn help(command: &[String], flag: &str) -> String {
     let output = Command::new(CACHEFS)
         .args(command)
@@ -23,15 +24,15 @@ fn help(command: &[String], flag: &str) -> String {
     lines.join("\n")
 }
 
-/// The commands that a help text lists: two spaces, a name, and its summary in another column.
+/// The commands in a help text: two spaces, a name, and its summary in another column.
 fn commands(help: &str) -> Vec<String> {
     let line = Regex::new(r"(?m)^  ([a-z][a-z-]*)(?:, [a-z, -]+)?(?: {2,}\S|$)").unwrap();
     let names = line.captures_iter(help).map(|found| found[1].to_owned());
     names.filter(|name| name != "help").collect()
 }
 
-/// A help text without the sections that the help of [`TYPICAL`] has word for word: the options of
-/// every command would otherwise be in every snapshot.
+/// A help text without the sections that it shares with the help of [`TYPICAL`]. Otherwise every
+/// snapshot would include the global options.
 fn without_common(help: &str, typical: &str) -> String {
     let title = Regex::new(r"(?m)^[A-Z][A-Za-z ]+(?: \([^)]*\))?:\n").unwrap();
     let starts: Vec<_> = title.find_iter(help).map(|found| found.start()).collect();
@@ -70,7 +71,7 @@ fn record(command: &[String]) {
     });
 }
 
-/// The options of a remote, which `-h` leaves out.
+/// The remote options, which `-h` omits.
 #[test]
 fn the_remote_has_help() {
     let text = help(&["help".to_owned()], "remote");
@@ -79,7 +80,7 @@ fn the_remote_has_help() {
     });
 }
 
-/// Someone who looks for an option reads this on one screen.
+/// The help must fit on one screen for users who look for an option.
 #[test]
 fn the_help_of_restore_is_short() {
     let lines = help(&["restore".to_owned()], "-h").lines().count();

@@ -1,9 +1,8 @@
-//! The JSON object of every command. Values that vary are replaced; names and types are the part
-//! that scripts rely on.
+//! The JSON object of every command. We replace values that vary; scripts rely on names and types.
 
 use crate::session::Session;
 
-/// A session with a directory `src` of two files, which prints JSON.
+/// A session that prints JSON, with a directory `src` of two files.
 fn with_source() -> Session {
     let session = Session::new().env("CACHEFS_FORMAT", "json");
     session.prepare("mkdir src && echo one > src/a && echo two > src/b");

@@ -1,8 +1,8 @@
-//! Snapshots of the text and the JSON that the command prints.
+//! Snapshots of the text and JSON output of the commands.
 //!
-//! A snapshot records the current wording, so that a change of wording shows up as a diff. It does
-//! not prove that the wording is right; behaviour is tested elsewhere. After an intended change,
-//! run `INSTA_UPDATE=always cargo test -p cachefs-cli` and review the diff.
+//! A snapshot records the current wording, so that changes show up as a diff. It does not prove
+//! that the wording is right; other tests cover the behaviour. After an intended change, run
+//! `INSTA_UPDATE=always cargo test -p cachefs-cli` and review the diff.
 
 #[cfg(test)]
 mod errors;

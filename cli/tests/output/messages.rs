@@ -1,4 +1,4 @@
-//! The output of each command on success.
+//! Output of each command when it succeeds.
 
 use std::os::unix::net::UnixListener;
 
@@ -321,7 +321,7 @@ fn daemon() {
     );
 }
 
-/// Most findings depend on the machine, so only those about the store and the remote are recorded.
+/// Most findings depend on the machine, so we record only those about the store and the remote.
 #[test]
 fn doctor() {
     let session = Session::new();

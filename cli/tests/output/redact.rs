@@ -1,4 +1,4 @@
-//! Replaces the values that differ between machines and runs.
+//! Redacts values that differ between machines and runs.
 
 use std::fmt::Write as _;
 
@@ -6,8 +6,8 @@ use cachefs_tests::harness::Cachefs;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
-/// Patterns of values that vary everywhere, and their placeholders. Order matters: a date holds
-/// numbers, and a size would match a part of it.
+/// Patterns for values that vary everywhere, and their placeholders. Order matters: for example, a
+/// date contains numbers, and part of it would match as a size.
 const VARYING: &[(&str, &str)] = &[
     (r"\x1b\[[0-9;]*m", ""),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[DATE]"),
@@ -15,7 +15,7 @@ const VARYING: &[(&str, &str)] = &[
     (r"\br?[0-9a-f]{14,64}\b", "[HASH]"),
     (r"\bcachefs_[0-9a-f]{32}\b", "cachefs_[HASH]"),
     (r"/[0-9a-f]{2}/\[HASH\]", "/[HASH]"),
-    // Times that were measured; constants in messages, such as 30s, have no space.
+    // Measured times; constants in messages, for example 30s, have no space.
     (r"\b\d+ min \d+ s\b", "[TIME]"),
     (r"\b\d+(\.\d+)? (ms|s|min)\b", "[TIME]"),
     (r"\b\d+(\.\d+)? (B|kB|MB|GB|TB)\b", "[SIZE]"),
@@ -27,28 +27,28 @@ const VARYING: &[(&str, &str)] = &[
     (r"\b(x86_64|aarch64|amd64|arm64)\b", "[ARCH]"),
     (r"(by|just now) +\[HOST\]", "$1 [HOST]"),
     (r"\bPATH=[!#-~]*", "PATH=[PATH]"),
-    // The last column of a summary in Markdown: requests.
+    // The request count, in the last column of a Markdown summary.
     (r"\| \d+ \|", "| [N] |"),
-    // The width of a column depends on the values that were replaced.
+    // The column width depends on the replaced values.
     (r"([!-~]) {2,}", "$1  "),
 ];
 
-/// Numbers in JSON that vary.
+/// JSON numbers that vary.
 const VARYING_NUMBERS: &str = r"(?x)
     micros$ | milliseconds$ | seconds$ | bytes | ^length$ | ^created$ | ^pid$ | ^supervisor$
     | ^(get|put|head|list|delete)s?$ | ^retries$ | frames$ | ^count$ | cost | _ms$";
 
-/// Text in JSON that varies.
+/// JSON strings that vary.
 const VARYING_TEXT: &str = r"^(host|arch|libc)$";
 
-/// The replacements of one machine.
+/// The replacements for one machine.
 pub(crate) struct Redactions {
     names: Vec<(String, &'static str)>,
     patterns: Vec<(Regex, &'static str)>,
 }
 
 impl Redactions {
-    /// The replacements of a machine: its directories, and all that varies everywhere.
+    /// The replacements for a machine: its directories, and values that vary everywhere.
     pub(crate) fn of(machine: &Cachefs) -> Self {
         let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
         let remote = machine.remote().trim_start_matches("file://").to_owned();
@@ -73,7 +73,7 @@ impl Redactions {
         }
     }
 
-    /// Text with placeholders.
+    /// Replaces values in text with placeholders.
     pub(crate) fn text(&self, text: &str) -> String {
         let names = self.names.iter();
         let text = names.fold(text.to_owned(), |text, (name, placeholder)| {
@@ -86,13 +86,13 @@ impl Redactions {
     }
 }
 
-/// A pattern that knows ASCII only: the tables of Unicode are not compiled in.
+/// An ASCII-only pattern: the Unicode tables are not compiled in.
 fn regex(pattern: &str) -> Regex {
     let builder = RegexBuilder::new(pattern).unicode(false).build();
     builder.unwrap()
 }
 
-/// A JSON object with placeholders: a line for each member, and for each object in a list.
+/// Formats a JSON object with placeholders: one line per member, and per object in a list.
 pub(crate) fn object(mut object: Value, redactions: &Redactions) -> String {
     redact(&mut object, "", redactions);
     let mut text = "{\n".to_owned();

@@ -1,4 +1,4 @@
-//! Shell sessions on a machine of their own, recorded as snapshots.
+//! Shell sessions on separate machines, recorded as snapshots.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ impl Session {
         }
     }
 
-    /// A session that may mount; `None`, with a note, without root or `/dev/fuse`.
+    /// A session that may mount; skips with `None` without root or `/dev/fuse`.
     pub(crate) fn that_mounts() -> Option<Self> {
         let can = rustix::process::geteuid().is_root() && Path::new("/dev/fuse").exists();
         if !can {
@@ -43,19 +43,19 @@ impl Session {
         self
     }
 
-    /// The directory that the lines run in.
+    /// The working directory of the session.
     pub(crate) fn work(&self) -> PathBuf {
         self.machine.work()
     }
 
-    /// Runs lines of shell whose output nobody records; each must succeed.
+    /// Runs shell lines without recording their output; each must succeed.
     pub(crate) fn prepare(&self, script: &str) {
         for line in lines(script) {
             self.run(line).success();
         }
     }
 
-    /// Runs lines of shell, and compares the lines and their output with a snapshot.
+    /// Runs shell lines, and compares the lines and their output with a snapshot.
     #[track_caller]
     pub(crate) fn record(&self, name: &str, script: &str) {
         let redactions = Redactions::of(&self.machine);
@@ -77,7 +77,7 @@ impl Session {
     }
 }
 
-/// The lines of a script, without indentation and empty lines.
+/// The lines of a script, without indentation or empty lines.
 fn lines(script: &str) -> impl Iterator<Item = &str> {
     script
         .lines()
@@ -85,7 +85,7 @@ fn lines(script: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.is_empty())
 }
 
-/// Appends a line of shell and its output: standard output as it is, standard error after `2>`.
+/// Appends a shell line and its output: stdout as is, stderr after `2>`.
 fn transcribe(transcript: &mut String, line: &str, output: &Output, redactions: &Redactions) {
     writeln!(transcript, "$ {line}").unwrap();
     let stdout = output.stdout();

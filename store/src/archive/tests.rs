@@ -1,4 +1,4 @@
-//! Reading: archives as tools write them, and as nobody honest does.
+//! Reading archives: as common tools write them, and malicious ones.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::progress::Silent;
 use crate::save::target::Target;
 use crate::save::{FileContent, NodeKind, Packed};
 
-/// Knows no chunks and takes all packs.
+/// A target that knows no chunks and accepts all packs.
 struct Nowhere;
 
 impl Target for Nowhere {
@@ -44,7 +44,7 @@ fn read_all(bytes: &[u8]) -> Result<ReadArchive> {
     read_as(Names::all(), 1 << 30, bytes)
 }
 
-/// An archive that is written member by member, with nothing checked.
+/// An archive written member by member, without any checks.
 #[derive(Default)]
 struct Maker(Vec<u8>);
 
@@ -85,7 +85,7 @@ impl Maker {
     }
 }
 
-/// The tree's paths with their kinds; files with their size and number of pieces.
+/// The tree's paths with their kinds; for files, also the size and number of pieces.
 fn shape(archive: &ReadArchive) -> BTreeMap<String, String> {
     let tree = &archive.tree;
     let what = |node: usize| match &tree.nodes[node].kind {
@@ -287,7 +287,7 @@ fn compressed_archives_are_read_to_their_end() {
             assert_eq!(error.kind(), ErrorKind::Integrity, "{compression:?} {cut}");
         }
         if compression != Compression::None {
-            // The checksum behind the data.
+            // The checksum after the data.
             let last = bytes.len() - 6;
             bytes[last] ^= 1;
             assert!(read_all(&bytes).is_err(), "{compression:?}");

@@ -1,4 +1,5 @@
-//! Copies of layers that no builder would make: nothing outside of the target is ever touched.
+//! Copies of layers that no honest builder would create: they must never touch anything outside of
+//! the target.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +19,7 @@ use crate::progress::Silent;
 use crate::remote::{RemoteSpec, RetryPolicy, open_remote};
 use crate::stack::Stack;
 
-/// Number of the table of names.
+/// Index of the name table.
 const NAMES: usize = 2;
 
 fn meta(mode_bits: u32) -> Meta {
@@ -74,7 +75,7 @@ fn layer(target: &Path) -> Layer {
     opened(builder)
 }
 
-/// The layer with other names, of the same length.
+/// The layer with other names of the same length.
 fn renamed(layer: &Layer, names: &[(&[u8; 2], &[u8; 2])]) -> Arc<Layer> {
     let built = rewrite_layer(layer, |tables| {
         for (from, to) in names {
@@ -119,7 +120,7 @@ fn copied(layers: Vec<Arc<Layer>>, target: &Path, withheld: bool) -> Result<Copy
     copy_out(&stack, &reader, runtime.handle(), target, &options, &Silent)
 }
 
-/// A sandbox with a directory that must not change, and one to copy to.
+/// A sandbox with a directory that must not change, and a target directory.
 struct Place {
     sandbox: tempfile::TempDir,
     outside: PathBuf,
@@ -141,7 +142,7 @@ impl Place {
         }
     }
 
-    /// Copies, and asserts that nothing but the target changed.
+    /// Copies, and asserts that only the target changed.
     #[track_caller]
     fn copy(&self, layers: Vec<Arc<Layer>>) -> Result<CopyReport> {
         let before = snapshot(&self.outside);
@@ -170,13 +171,13 @@ fn names_that_lead_elsewhere_are_refused() {
 fn a_name_that_is_a_directory_and_a_link_leads_nowhere() {
     let place = Place::new();
     let honest = layer(&place.outside);
-    // In either order, and with the link's target having the entries of the directory.
+    // In both orders, and with the link's target claiming the entries of the directory.
     for names in [
         &[(b"l1", b"d1")][..],
         &[(b"d1", b"l1")],
         &[(b"h2", b"l1"), (b"d1", b"l1")],
     ] {
-        // Some of the entries are refused; that is fine.
+        // The copy may reject some of the entries.
         let _ = place.copy(vec![renamed(&honest, names)]);
     }
     // Over an earlier copy, and in a stack.
@@ -250,7 +251,7 @@ fn what_lends_rights_is_left_out_unless_asked_for() {
     let sandbox = tempfile::tempdir().unwrap();
     let (without, with) = (sandbox.path().join("a"), sandbox.path().join("b"));
     for (target, withheld) in [(&without, true), (&with, false)] {
-        // An empty lower makes it a merged directory, which is listed another way.
+        // An empty lower layer makes it a merged directory, which has a different listing path.
         let below = LayerBuilder::new(&root, []).unwrap();
         for layers in [
             vec![layer.clone()],
@@ -291,7 +292,7 @@ fn what_lends_rights_is_left_out_unless_asked_for() {
     assert!(!most.contains("overlay"), "{most}");
 }
 
-/// A file of `size` bytes with a hole in it all.
+/// A file of `size` bytes that is one hole.
 fn hole(size: u64) -> Arc<Layer> {
     let file = meta(mode::FILE | 0o644);
     let content = [NewFilePiece::Hole(size)];
@@ -323,7 +324,7 @@ fn a_long_hole_takes_no_time_and_no_room() {
     assert!(metadata.blocks() < 100);
 }
 
-/// No filesystem supports a file of this size: that is reported, and the rest is copied.
+/// No filesystem supports a file of this size: we report it, and copy the rest.
 #[test]
 fn a_file_that_is_too_long_is_reported() {
     let dir = tempfile::tempdir().unwrap();
@@ -341,7 +342,7 @@ fn a_cache_without_room_for_it_is_not_begun() {
     super::free_space::check_room(&plan, &root, dir.path(), 0).unwrap();
     plan.bytes = 1 << 62;
     let error = super::free_space::check_room(&plan, &root, dir.path(), 0).unwrap_err();
-    // Space that an earlier version frees counts before it is removed.
+    // Space of an earlier version counts as free before we remove it.
     super::free_space::check_room(&plan, &root, dir.path(), u64::MAX).unwrap();
     assert_eq!(error.kind(), crate::ErrorKind::Local);
 }

@@ -1,4 +1,4 @@
-//! Google Cloud Storage and Azure: failures, and who the requests are sent as.
+//! Google Cloud Storage and Azure: failures, and the identity that sends the requests.
 
 use std::time::Duration;
 
@@ -168,7 +168,7 @@ async fn an_azure_key_that_is_wrong_is_denied_and_not_shown() {
             );
         }
     }
-    // Deletions, too, where reading is allowed.
+    // Denied deletions must fail too, even where reads are allowed.
     let spec = RemoteSpec {
         env: env(&[
             account,
@@ -183,7 +183,7 @@ async fn an_azure_key_that_is_wrong_is_denied_and_not_shown() {
     write(&spec).await.unwrap();
 }
 
-/// A stand-in, because a page has 5000 objects and an emulator takes a minute to write them.
+/// Uses a stub, because a page has 5000 objects and an emulator takes a minute to write them.
 #[tokio::test]
 async fn listings_of_azure_go_on_after_a_page() {
     let stub = Stub::start().unwrap();
@@ -256,7 +256,7 @@ async fn googles_metadata_server_gives_a_token_once() {
     assert_eq!(metadata.asked()[0].headers["metadata-flavor"], "Google");
 }
 
-/// As Google's GitHub action sets it up, and as a file.
+/// Configured as by Google's GitHub action, and from a file.
 #[tokio::test]
 async fn a_workload_identity_is_exchanged_for_a_service_account() {
     let (server, stub) = (google(), Stub::start().unwrap());

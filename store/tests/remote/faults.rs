@@ -1,4 +1,4 @@
-//! The effects of a misbehaving S3 server on a caller.
+//! Effects of a misbehaving S3 server on callers.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ fn key() -> ObjectKey {
     ObjectKey::new("packs/one")
 }
 
-/// A server with one object, no requests counted yet.
+/// A server with one object, with the request counters at zero.
 async fn server() -> (S3Server, OpenRemote) {
     let server = S3Server::start().unwrap();
     let opened = open_remote(&server.spec("cache"), policy()).unwrap();
@@ -57,7 +57,7 @@ fn open_hasty(spec: &RemoteSpec, deadline: Duration) -> OpenRemote {
     .unwrap()
 }
 
-/// An error with everything behind it, as a log would have it.
+/// An error with its chain of causes, as in a log.
 fn chain(error: &RemoteError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -139,8 +139,8 @@ async fn a_repair_during_an_outage_removes_no_key() {
         .unwrap();
     let listed = || async { opened.remote.list("refs/").await.unwrap().len() };
     let before = listed().await;
-    // Answers of S3 if the key that encrypts the bucket is disabled, in general; a redirect; and a
-    // proxy that cuts each answer.
+    // S3 returns a 400 if the key that encrypts the bucket is disabled. The others are a redirect,
+    // an unsupported operation, and a proxy that truncates every response.
     for fault in [
         Fault::Status(400),
         Fault::Status(301),
@@ -286,7 +286,7 @@ async fn answers_that_will_not_change_are_not_asked_for_again() {
         let error = opened.remote.get(&key(), 1 << 30).await.unwrap_err();
         assert_eq!(error.kind(), kind, "GET {status}");
         let error = opened.remote.head(&key()).await.unwrap_err();
-        // Without a body, 404 is about the object all the same.
+        // A 404 has no body here, but still refers to the object.
         assert_eq!(error.kind(), kind, "HEAD {status}");
         assert_eq!(server.faults().counts().total(), 2, "{status}");
     }
@@ -426,7 +426,7 @@ async fn small_requests_on_one_connection_do_not_stall() {
     for _ in 0..500 {
         opened.remote.get_range(&key(), 0..4).await.unwrap();
     }
-    // Delayed acknowledgements would add 40 ms to each request, 20 s together.
+    // Delayed ACKs would add 40 ms to each request, 20 s in total.
     assert!(
         started.elapsed() < Duration::from_secs(15),
         "{:?}",
@@ -434,7 +434,7 @@ async fn small_requests_on_one_connection_do_not_stall() {
     );
 }
 
-/// A remote's answer is bounded before it is in memory, also where a library collects it.
+/// We bound a response before it is in memory, even if a library collects it.
 #[tokio::test]
 async fn an_endless_answer_is_given_up_at_a_limit() {
     const SLACK: u64 = 16 << 20;
@@ -451,7 +451,7 @@ async fn an_endless_answer_is_given_up_at_a_limit() {
     ] {
         let opened = open_remote(&spec, RetryPolicy::default()).unwrap();
         let faults = server.faults();
-        // Beyond the bytes that are read, the kernel takes some MiB into its buffers.
+        // The kernel buffers some MiB beyond the bytes that we read.
         for (status, limit) in [(200, tries * (48 << 20)), (403, SLACK), (404, SLACK)] {
             faults.clear();
             faults.inject(Rule::new(Fault::Endless(status)));

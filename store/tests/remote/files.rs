@@ -1,4 +1,4 @@
-//! Directories as remotes: faults of the disk.
+//! Directories as remotes, and the ways in which a disk can fail.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -83,10 +83,10 @@ async fn links_are_not_followed_out_of_the_root() {
         put(&remote, "folder/new", "x").await,
         Err(RemoteErrorKind::Invalid)
     );
-    // Whatever this answers, files outside stay.
+    // Whether or not this fails, files outside of the remote must survive.
     let _ = remote.delete(&key("folder/secret")).await;
     assert_eq!(remote.list("").await.unwrap(), []);
-    // A link in the place of an object is replaced, not written through.
+    // A link in the place of an object is replaced, not followed.
     put(&remote, "file", "mine").await.unwrap();
     assert_eq!(
         fs::read(dir.path().join("outside/secret")).unwrap(),
@@ -199,7 +199,7 @@ fn packs_are_not_read_through_links_and_a_fifo_holds_nobody_up() {
     assert_eq!(packs.read(&plain, 0, 6).unwrap().unwrap(), b"plain!");
     assert!(packs.read(&linked, 0, 6).is_err());
     assert!(packs.read(&fifo, 0, 6).is_err());
-    // Nor where a folder is a link.
+    // It must not follow a folder that is a link either.
     let folder = packs.path(&plain).parent().unwrap().to_owned();
     let packs = PackFiles::new(&root);
     fs::rename(&folder, dir.path().join("elsewhere")).unwrap();
@@ -232,7 +232,7 @@ async fn a_directory_on_a_disk_is_read_in_place() {
 async fn a_directory_that_may_not_be_written_to() {
     let dir = tempfile::tempdir().unwrap();
     if is_root() {
-        // Permissions don't bind root; a read-only mount does.
+        // Permissions do not restrict root, but a read-only mount does.
         let mounted = Mounted::tmpfs(dir.path(), "size=64k");
         let remote = FileRemote::new(dir.path());
         put(&remote, "a", "x").await.unwrap();
@@ -264,7 +264,7 @@ async fn a_full_disk() {
         put_large.map_err(|error| error.kind()),
         Err(RemoteErrorKind::Full)
     );
-    // Nothing of it is visible, and the room it took is free again.
+    // No part of the object is visible, and its space is free again.
     assert_eq!(get(&remote, "large").await, Err(RemoteErrorKind::NotFound));
     let fits = Bytes::from(vec![7; 900 << 10]);
     remote
@@ -274,7 +274,7 @@ async fn a_full_disk() {
     assert_eq!(remote.list("").await.unwrap().len(), 2);
 }
 
-/// A filesystem that is unmounted when the test ends, however it ends.
+/// A filesystem that is unmounted at the end of the test, even if it panics.
 struct Mounted<'a>(&'a Path);
 
 impl<'a> Mounted<'a> {

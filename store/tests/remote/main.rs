@@ -1,4 +1,4 @@
-//! Remotes against directories and S3 servers, well-behaved and not.
+//! Remotes against directories and S3 servers, both well-behaved and faulty.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

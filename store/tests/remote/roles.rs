@@ -1,4 +1,4 @@
-//! Roles of AWS, and the attributes of written S3 objects.
+//! AWS roles, and the S3 settings for objects that we write.
 
 use bytes::Bytes;
 use cachefs_store::remote::{
@@ -25,7 +25,7 @@ fn env(variables: &[(&str, &str)]) -> Environment {
         .collect()
 }
 
-/// A token service that gives the keys which the server knows.
+/// A token service that returns the keys of the server.
 fn token_service() -> Stub {
     let stub = Stub::start().unwrap();
     let answer = |action: &str| {
@@ -37,7 +37,7 @@ fn token_service() -> Stub {
              </{action}Result></{action}Response>"
         )
     };
-    // One body fits all, because a reader looks for its own result only.
+    // One body works for both, because the client looks only for its own result.
     let both = ["AssumeRole", "AssumeRoleWithWebIdentity"].map(answer);
     stub.answer("POST /web", 200, both[1].clone());
     stub.answer("POST /", 200, both[0].clone());
@@ -99,7 +99,7 @@ async fn a_token_of_another_provider_is_exchanged_for_a_role() {
         ..server.spec("cache")
     };
     write(&spec).await.unwrap();
-    // The role may be an option, and the token a variable.
+    // The role may be an option while the token comes from a variable.
     let spec = RemoteSpec {
         role_arn: Some(ARN.into()),
         env: env(&[

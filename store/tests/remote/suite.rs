@@ -1,4 +1,4 @@
-//! The conformance suite on every kind of store.
+//! Runs the conformance suite on every kind of remote.
 
 use cachefs_store::remote::conformance::{Expectations, run_conformance};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, open_remote};
@@ -18,10 +18,10 @@ async fn check(spec: RemoteSpec, expectations: Expectations) {
     );
 }
 
-/// Three reads past an object's end, each tried as often as damage is.
+/// Three reads past the end of an object, each retried like a damaged read.
 fn expected_trouble() -> (u64, u64) {
     let tries = u64::from(RetryPolicy::default().damaged_attempts);
-    // Two reads are too large, which is no use repeating.
+    // Two reads are too large; retrying them would not help.
     (3 * (tries - 1), 3 * tries + 2)
 }
 
@@ -39,7 +39,7 @@ async fn a_directory() {
     assert_eq!(left, 0);
 }
 
-/// `s3s-fs` keeps facts about an object in a file whose name has the whole key in base64.
+/// `s3s-fs` stores metadata in a file whose name contains the base64 of the whole key.
 const LONGEST_KEY_OF_S3S_FS: usize = 140;
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn azure() {
         );
         return;
     };
-    // Longer listings have a test of their own, as it is slow.
+    // Longer listings are slow, so they have a separate test.
     let expectations = Expectations {
         listed_objects: 100,
         ..Expectations::default()

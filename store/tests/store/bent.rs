@@ -1,4 +1,4 @@
-//! A remote with a will of its own.
+//! A remote that lies or fails on demand.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use cachefs_store::remote::{
 };
 use parking_lot::Mutex;
 
-/// The request to the remote.
+/// The kind of a request to the remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask {
     Get,
@@ -23,11 +23,11 @@ pub(crate) enum Ask {
     Delete,
 }
 
-/// The result.
+/// The response to a request.
 pub(crate) enum Answer {
-    /// The answer of the remote.
+    /// The response of the real remote.
     Honest,
-    /// The bytes with one bit flipped.
+    /// The real bytes with one bit flipped.
     Flipped,
     /// A failure.
     Failed(RemoteErrorKind),
@@ -35,11 +35,11 @@ pub(crate) enum Answer {
 
 type Rule = Arc<dyn Fn(Ask, &str) -> Answer + Send + Sync>;
 
-/// A remote that is no directory, ignores conditions, and follows a rule.
+/// A remote that is no local directory, ignores conditions, and follows a rule.
 pub(crate) struct Bent {
     inner: DynRemote,
     rule: Mutex<Rule>,
-    /// Requests so far, in order.
+    /// Requests since the last call of [`Self::asked`], in order.
     asked: Mutex<Vec<(Ask, String)>>,
 }
 
@@ -59,12 +59,12 @@ impl Bent {
         })
     }
 
-    /// From now on, this decides; it may also do things to the remote behind everyone's back.
+    /// Sets the rule for responses; it may also modify the remote out of band.
     pub(crate) fn rule(&self, rule: impl Fn(Ask, &str) -> Answer + Send + Sync + 'static) {
         *self.rule.lock() = Arc::new(rule);
     }
 
-    /// Answers honestly again.
+    /// Removes the rule.
     pub(crate) fn straighten(&self) {
         self.rule(|_, _| Answer::Honest);
     }

@@ -1,4 +1,4 @@
-//! `check` against repositories with something wrong in them.
+//! `check` against damaged repositories.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +29,7 @@ fn name(scope: &str, key: &str) -> RefName {
     RefName::new(Scope::new(scope).unwrap(), Key::new(key).unwrap())
 }
 
-/// Two keys on a common base, and a third that has nothing to do with them.
+/// Two keys on a common base, and an unrelated third one.
 fn repository() -> Repository {
     let dir = TempDir::new().unwrap();
     let bent = Bent::new(Arc::new(FileRemote::new(dir.path().join("remote"))));
@@ -82,12 +82,12 @@ impl Repository {
         self.bench.runtime.block_on(repaired).unwrap()
     }
 
-    /// Publishes one more save of a key, beside those that it has or instead of some.
+    /// Publishes another save of a key, next to existing saves or superseding some of them.
     fn publish(&self, name: &RefName, layers: Vec<LayerInfo>, supersedes: &[SaveId]) -> SaveId {
         let (creator, platform) = (Creator::default(), Platform::default());
         let mut record = RefRecord::new(name.clone(), layers, creator, platform);
         record.supersedes = supersedes.to_vec();
-        // Deleting the superseded records fails, as for a saver that may not delete.
+        // The saver may not delete the saves that it supersedes.
         self.bent.rule(|ask, _| match ask {
             Ask::Delete => Answer::Failed(RemoteErrorKind::Denied),
             _ => Answer::Honest,
@@ -104,7 +104,7 @@ impl Repository {
         records.iter().map(|record| record.id).collect()
     }
 
-    /// The objects of a kind, the largest first.
+    /// The objects in a folder, largest first.
     fn objects(&self, folder: &str) -> Vec<PathBuf> {
         let mut pending = vec![self.bench.dir.path().join("remote").join(folder)];
         let mut files = Vec::new();
@@ -123,7 +123,7 @@ impl Repository {
         files
     }
 
-    /// Changes an object for the time of a check; returns the one finding about it.
+    /// Modifies an object during a check, then restores it; returns the single finding.
     fn tampered(
         &self,
         path: &Path,
@@ -195,7 +195,7 @@ fn damage_is_found_with_the_keys_it_affects() {
     let damaged = FindingKind::Damaged;
     let flip = |at: usize| move |bytes: &mut Vec<u8>| bytes[at] ^= 1;
 
-    // Bytes of a frame are looked at only when data is read; the trailer always.
+    // `check` always verifies the trailer, but reads frames only with `read_data`.
     assert_eq!(repository.tampered(base, false, flip(1000)), None);
     assert_eq!(
         repository.tampered(base, true, flip(1000)),
@@ -331,7 +331,7 @@ fn a_save_that_is_superseded_meanwhile_is_no_finding() {
     assert!(repository.check(false).findings.is_empty());
 }
 
-/// A layer that no remote has.
+/// A layer that is on no remote.
 fn lost_layer(like: &LayerInfo) -> LayerInfo {
     LayerInfo {
         id: LayerId([7; 32]),
@@ -425,7 +425,7 @@ fn a_repair_does_not_bring_a_superseded_save_back() {
 #[test]
 fn a_key_with_an_empty_head_and_a_lost_pack_is_dropped() {
     let repository = repository();
-    // States that a power cut may leave.
+    // A power cut can leave this.
     for object in repository.objects("refs") {
         if object.ends_with("~h") {
             rewrite(&object, b"");

@@ -1,4 +1,4 @@
-//! Collection while jobs save: every order of steps that chance makes, in a time of our own.
+//! Garbage collection while jobs save: random interleavings of their steps, on a simulated clock.
 
 mod world;
 
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::bent::{Answer, Ask, Bent};
 use world::{MINUTE, World, name};
 
-/// A step of someone, as the world runs.
+/// A step of a job or a collector, or the passing of time.
 #[derive(Debug, Clone)]
 enum Step {
     Begin {
@@ -108,7 +108,7 @@ fn a_save_stores_again_what_is_condemned() {
     world.collect(MIN_GRACE);
     world.save("b", 0);
     assert_eq!(world.count("packs/"), 2);
-    // From then on the new pack is the one that is known.
+    // From then on, savers use the new pack.
     world.save("c", 0);
     assert_eq!(world.count("packs/"), 2);
     world.now += 121 * MINUTE;
@@ -176,7 +176,7 @@ fn a_save_that_squashes_does_not_build_upon_layers_that_are_about_to_go() {
     world.delete("a");
     world.collect(MIN_GRACE);
     world.now += 121 * MINUTE;
-    // The collector has looked and is about to remove the layers; their packs go with them.
+    // The collector has scanned and is about to remove the layers together with their packs.
     world.look();
     world.begin("b", 2, Some(0));
     world.store(0);
@@ -197,7 +197,7 @@ fn a_record_of_a_saver_that_slept_is_taken_back() {
     let condemned = world.run(Condemned::read(&remote));
     world.delete("a");
     world.collect(Duration::ZERO);
-    // Its clocks stood still, so it has no reason to look before it publishes.
+    // Its clocks did not advance, so it sees no reason to check again before it publishes.
     let needs = Needs {
         layers: late.layers.iter().map(|layer| layer.id).collect(),
         ..Needs::default()
@@ -209,7 +209,7 @@ fn a_record_of_a_saver_that_slept_is_taken_back() {
     assert_eq!(world.count("refs/"), 0);
 }
 
-/// Puts a file where a record of a key in a pull request's scope would be.
+/// Writes a file where a record of a key in a pull request's scope would be.
 fn foreign_record(world: &World, bytes: &[u8]) {
     let dir = world.bench.dir.path().join("remote/refs/pr~2F66/x");
     fs::create_dir_all(&dir).unwrap();
@@ -247,7 +247,7 @@ fn a_record_that_is_not_understood_stops_no_run_and_keeps_what_it_may_name() {
     world.collect(Duration::ZERO);
     assert_eq!((world.count("layers/"), world.count("packs/")), (1, 1));
     assert!(world.open(&kept[0].layers).is_some());
-    // It can be dropped as any other: the time is in its name.
+    // It can still expire: its name contains the time.
     let options = GcOptions {
         older_than: Some(Duration::from_secs(1)),
         ..world.options(Duration::ZERO)
@@ -265,7 +265,7 @@ fn a_layer_that_is_not_understood_stops_no_run_and_keeps_packs_only_while_it_is_
     let folder = world.bench.dir.path().join("remote/layers/ab");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(&newer), b"CFSLAYR9 and more").unwrap();
-    // Somebody's save that is under way, or garbage: it has its grace as any other.
+    // This may be a save in progress or garbage: it gets a grace period like any other object.
     let report = world.collect(MIN_GRACE);
     assert_eq!(
         (report.plan.condemned.layers, report.unreadable_layers.len()),
@@ -280,8 +280,8 @@ fn a_layer_that_is_not_understood_stops_no_run_and_keeps_packs_only_while_it_is_
     world.now += 121 * MINUTE;
     let report = world.collect(MIN_GRACE);
     assert_eq!(report.unreadable_layers.len(), 1);
-    // The layer may need any pack, also one on the list whose time has come: a saver may have read
-    // the list before it was condemned, and published since.
+    // The layer may need any pack, including condemned ones whose grace period has passed: a saver
+    // may have read the list before it was condemned, and published since.
     assert_eq!(
         (report.plan.condemned.packs, report.plan.waiting.packs),
         (0, 1)
@@ -363,7 +363,7 @@ fn a_saver_that_was_stopped_during_its_first_look_is_refused_as_well() {
     let remote = world.bench.remote.clone();
     let record = world.run(refs::read_records(&remote, &name("main", "a")))[0].clone();
     let layer = record.layers[0].id;
-    // On the list, and just long enough for a saver that is not stopped.
+    // Condemned, but just long enough for a saver that is not suspended.
     let until = world.now + gc::LEASE.as_micros() as u64 + 20_000;
     let list = format!(r#"{{"format":1,"batches":[{{"until":{until},"layers":["{layer}"]}}]}}"#);
     world.bench.directory("remote/gc");
@@ -378,7 +378,7 @@ fn a_saver_that_was_stopped_during_its_first_look_is_refused_as_well() {
             std::thread::sleep(Duration::from_millis(50));
         }
         match ask {
-            // The cause of the failed save counts, not the failure to undo it.
+            // The error must be the cause of the failed save, not the failed rollback.
             Ask::Delete => Answer::Failed(RemoteErrorKind::Unavailable),
             _ => Answer::Honest,
         }
@@ -391,7 +391,7 @@ fn a_saver_that_was_stopped_during_its_first_look_is_refused_as_well() {
     };
     let mut again = record.clone();
     again.id = SaveId::now();
-    // Read long ago, so that everything is looked at again.
+    // An old list, so that the saver checks everything again.
     let condemned = Condemned::default();
     let publish = gc::publish_confirmed(&bent, &again, &condemned, &needs, world.now);
     let refused = world.bench.runtime.block_on(publish).unwrap_err();
@@ -521,7 +521,7 @@ fn traces_go_with_the_packs_that_they_name() {
     };
     let a = publish("a", &[]);
     publish("b", &[]);
-    // A stack of two keys has no record of its own.
+    // A stack built from two keys has no record of its own.
     publish("b", &a);
     world.collect(Duration::ZERO);
     assert_eq!(world.count("traces/"), 3);

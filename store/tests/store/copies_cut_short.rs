@@ -1,4 +1,4 @@
-//! Copies that end early: cancelled, or on a full disk.
+//! Copies that end early, because they are cancelled or the disk is full.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use cachefs_tests::tree::TreeSpec;
 
 use super::copying::{copy_to, is_root, saved};
 
-/// Cancels after so many questions.
+/// Cancels after a number of polls.
 struct Impatient(AtomicU64);
 
 impl Progress for Impatient {
@@ -25,7 +25,7 @@ impl Progress for Impatient {
     }
 }
 
-/// Asserts that every file of a copy is whole; returns how many there are.
+/// Asserts that no file of a copy is truncated; returns the number of files.
 pub(crate) fn no_file_is_half_written(source: &Path, target: &Path) -> usize {
     let mut files = 0;
     let mut pending = vec![PathBuf::new()];
@@ -69,7 +69,7 @@ fn a_cancelled_copy_says_so_and_leaves_no_half_file() {
     assert!(partial > 0);
 }
 
-/// A mounted filesystem that goes away with this.
+/// A mounted filesystem, unmounted on drop.
 pub(crate) struct Small(pub(crate) PathBuf);
 
 impl Small {
@@ -108,7 +108,8 @@ fn a_full_disk_is_named_with_the_file() {
         assert_eq!(error.kind(), ErrorKind::Local);
         match &error {
             Error::Io { path, source, .. } => {
-                // Too many bytes are found out before anything is written, too many files by one.
+                // We detect too many bytes before writing anything, but too many files only when
+                // one fails.
                 assert!(path.starts_with(&small.0), "{path:?}");
                 assert_eq!(path == &small.0, number > 0, "{path:?}");
                 assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);

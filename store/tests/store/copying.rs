@@ -1,4 +1,4 @@
-//! Copy mode in situations that a generated tree does not bring about.
+//! Copy mode in situations that generated trees do not cover.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -46,7 +46,7 @@ pub(crate) fn copy_to(
     )
 }
 
-/// A bench and a stack with this tree.
+/// A workbench and a stack with this tree.
 pub(crate) fn saved(spec: &TreeSpec) -> (Workbench, PathBuf, Stack) {
     let bench = Workbench::new();
     let source = bench.directory("source");
@@ -106,7 +106,7 @@ fn a_directory_with_entries_is_not_thrown_away_for_a_file() {
     fs::write(target.join("a/precious"), "p").unwrap();
     let report = copy_to(&bench, &stack, &target, &Silent).unwrap();
     assert!(target.join("a/precious").exists() && target.join("z").exists());
-    // The first name, and the second, which would have been a link to it.
+    // The first name, and the second one, which would have been a link to it.
     assert_eq!((report.entries, report.not_created), (1, 2));
     assert!(
         report
@@ -122,7 +122,7 @@ fn a_directory_with_entries_is_not_thrown_away_for_a_file() {
     );
 }
 
-/// Entries created in existing directories may inherit a group or ACLs.
+/// Existing directories may pass a group or ACLs on to new entries.
 #[test]
 fn nothing_is_inherited_from_the_target() {
     let mut spec = TreeSpec::default();
@@ -172,7 +172,7 @@ fn a_file_in_parts_equals_the_whole() {
     assert_eq!(report.bytes, (70 << 20) + (90 << 20) + (5 << 30));
     let options = CompareOptions {
         check_allocation: true,
-        // Five gigabytes of zeros would be read twice.
+        // Otherwise we would read five gigabytes of zeros twice.
         ignore: vec!["nothing".into()],
         ..Default::default()
     };
@@ -181,7 +181,7 @@ fn a_file_in_parts_equals_the_whole() {
     assert_eq!((empty.len(), empty.blocks()), (5 << 30, 0));
 }
 
-/// Twenty directories of 250 bytes each: no system call takes such a path.
+/// Twenty directories with names of 250 bytes each: no system call accepts such a long path.
 #[test]
 fn paths_longer_than_the_kernel_takes_are_copied() {
     const DEPTH: usize = 20;
@@ -308,7 +308,7 @@ fn special_files_are_made() {
     );
 }
 
-/// From a remote that is far: frames are fetched in large ranges, ahead of the writers.
+/// From a distant remote: we fetch frames in large ranges, ahead of the writers.
 #[test]
 fn a_cold_copy_takes_few_requests() {
     let dir = TempDir::new().unwrap();
@@ -352,7 +352,7 @@ fn a_cold_copy_takes_few_requests() {
     let asked = bent.asked();
     assert!(asked.len() < 20, "{} requests", asked.len());
     assert_eq!(reader.stats().demand_bytes, 0);
-    // A frame is decoded once, but for those that lie across two tasks or parts.
+    // Each frame is decoded once, except frames that span two tasks or parts.
     let frames = u64::from(stack.layers()[0].frame_count());
     let decoded = reader.stats().local_frames;
     assert!(
@@ -360,7 +360,7 @@ fn a_cold_copy_takes_few_requests() {
         "{decoded} for {frames} frames"
     );
 
-    // An outage is an error, whatever came before; damage too.
+    // An outage is an error even after progress, and so is damage.
     for answer in [RemoteErrorKind::Unavailable, RemoteErrorKind::Denied] {
         bent.rule(move |ask, _| match ask {
             Ask::GetRange => Answer::Failed(answer),
@@ -381,7 +381,7 @@ fn a_cold_copy_takes_few_requests() {
         ErrorKind::Integrity
     );
     no_file_is_half_written(&source, &target);
-    // Whatever was kept of the damaged bytes is passed over.
+    // Cached damaged bytes are not used.
     bent.straighten();
     copy(&cold("cold damaged"), &target).unwrap();
     assert_same(&source, &target, &CompareOptions::default());

@@ -1,4 +1,4 @@
-//! The data that a save stores, and the data that it finds stored.
+//! Chunks that a save stores, and chunks that it reuses.
 
 use std::collections::HashMap;
 use std::fs;
@@ -34,7 +34,7 @@ fn what_is_stored_is_not_stored_again() {
     some_files(1).build(&source).unwrap();
     let first = bench.save(&source, &stack(&[]));
     assert!(!first.new_packs.is_empty());
-    // The same bytes twice in the tree are stored once: 3 MiB and a little, half of it repeats.
+    // The tree holds the same 3 MiB file twice, but we store its bytes once.
     assert!(first.new_raw < 4 << 20, "{}", first.new_raw);
 
     // Under another key, without a common base.
@@ -43,7 +43,7 @@ fn what_is_stored_is_not_stored_again() {
     assert_eq!(second.new_raw, 0);
     assert_eq!(second.layer.id(), first.layer.id());
 
-    // Moved and touched: metadata only.
+    // Moved files and new times change only metadata.
     fs::rename(source.join("lib"), source.join("moved")).unwrap();
     let third = bench.save(&source, &stack(&[&first.layer]));
     assert!(third.new_packs.is_empty());
@@ -75,7 +75,7 @@ fn another_machine_learns_what_the_layers_hold() {
     for (id, found) in ids.iter().zip(other.lookup(&ids).unwrap()) {
         assert_eq!(found.unwrap().location, chunks[id]);
     }
-    // Of another repository nothing is known.
+    // Chunks of another repository are unknown.
     let elsewhere = StoreTarget {
         domains: domains(&bench.remote, &RepoId::random(), "s", &[]),
         ..other
@@ -89,7 +89,7 @@ fn an_equal_tree_in_other_packs_is_no_change() {
     let source = bench.directory("source");
     some_files(1).build(&source).unwrap();
     let first = bench.save(&source, &stack(&[]));
-    // A machine that knows nothing stores everything once more, in packs of its own.
+    // A machine with an empty index stores everything once more, in new packs.
     let index = Arc::new(Index::open(&bench.dir.path().join("other")).unwrap());
     let bench = Workbench {
         target: StoreTarget {
@@ -125,7 +125,7 @@ fn packs_that_are_gone_are_noticed_and_stored_again() {
     let (copied, _) = bench.copy(&stack(&[&again.layer]), "copied");
     assert_same(&source, &copied, &CompareOptions::default());
 
-    // A pack of another length counts as gone too.
+    // A pack with the wrong length counts as missing too.
     let packs = again.layer.packs().unwrap();
     let cut = bench
         .dir
@@ -142,8 +142,8 @@ fn packs_that_are_gone_are_noticed_and_stored_again() {
     assert_eq!(bench.target.confirm(&packs).unwrap(), [packs[0]]);
 }
 
-/// Anyone may describe a pack wrongly in a layer of their own, so a note that it is damaged must
-/// not keep others from using it.
+/// Anyone may describe a pack wrongly in their own layer, so a note that it is damaged must not
+/// stop others from using it.
 #[test]
 fn a_pack_that_is_noted_as_damaged_is_stored_again_only_if_it_is() {
     let bench = Workbench::new();
@@ -161,7 +161,7 @@ fn a_pack_that_is_noted_as_damaged_is_stored_again_only_if_it_is() {
     bytes[20] ^= 1;
     fs::remove_file(&path).unwrap();
     fs::write(&path, bytes).unwrap();
-    // It passed before, and is not read again until a reader meets the damage.
+    // It passed before, and we do not check it again until a reader finds the damage.
     assert_eq!(bench.target.confirm(&packs).unwrap(), []);
     notes.add_damaged(&packs[0].id);
     assert_eq!(bench.target.confirm(&packs).unwrap(), [packs[0]]);
@@ -169,7 +169,7 @@ fn a_pack_that_is_noted_as_damaged_is_stored_again_only_if_it_is() {
     assert!(!again.new_packs.is_empty());
 }
 
-/// Two jobs start from the same cache; whoever comes later is laid on top, path by path.
+/// Two jobs start from the same cache; the later save goes on top, path by path.
 #[test]
 fn siblings_unite() {
     let bench = Workbench::new();
@@ -204,7 +204,7 @@ fn siblings_unite() {
     assert!(!united.join("empty").exists() && united.join("lib/3").exists());
 }
 
-/// A tree that never had the base below it removes nothing.
+/// A tree that was not restored from the base removes nothing.
 #[test]
 fn without_a_common_start_nothing_counts_as_removed() {
     let bench = Workbench::new();

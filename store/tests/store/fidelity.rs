@@ -1,4 +1,4 @@
-//! Generated trees come back as they were, whatever happens to their layers in between.
+//! Generated trees round-trip unchanged, whatever happens to their layers in between.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ fn round_trip(spec: &TreeSpec, changes: &[Vec<TreeMutation>]) {
     let (copied, report) = bench.copy(&stack(&[&first.layer]), "first");
     assert!(report.issues.is_empty(), "{:?}", report.issues);
     same(&source, &copied, &first.skipped);
-    // Unpacked over an older copy, everything is replaced.
+    // Copied over an older copy, everything is replaced.
     let handle = bench.runtime.handle();
     let reader = bench.reader();
     let options = Default::default();
@@ -60,7 +60,7 @@ fn round_trip(spec: &TreeSpec, changes: &[Vec<TreeMutation>]) {
     let mut skipped = first.skipped;
     for (number, mutations) in changes.iter().enumerate() {
         apply(mutations, &source);
-        // Something always changes, so every round has a layer.
+        // Change something in every round, so that each one has a layer.
         fs::write(source.join(format!("round-{number}")), "x").unwrap();
         let base = Stack::new(layers.clone()).unwrap();
         let saved = bench.save(&source, &base);
@@ -104,7 +104,7 @@ fn round_trip(spec: &TreeSpec, changes: &[Vec<TreeMutation>]) {
     numbers_stay(&layers);
 }
 
-/// Inode numbers depend on nothing but the layers.
+/// Inode numbers depend only on the layers.
 fn numbers_stay(layers: &[Arc<cachefs_store::layer::Layer>]) {
     let numbers = |reversed: bool| {
         let reopened = layers.iter().map(|layer| {

@@ -1,4 +1,4 @@
-//! The meaning of keys while jobs publish, supersede and delete.
+//! Keys while jobs concurrently publish, supersede and delete.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -132,7 +132,7 @@ impl Keys {
     }
 }
 
-/// A saver's steps: it puts its layer on the stack that it found, and supersedes that.
+/// Saves like a real saver: adds a layer on top of the existing ones, and supersedes their records.
 async fn save(remote: &DynRemote, added: u8) {
     let found = refs::read_records(remote, &name("k")).await.unwrap();
     let supersedes = refs::superseded_saves(&found);
@@ -152,7 +152,7 @@ fn nothing_of_racing_savers_is_lost() {
     let reader = keys.runtime.spawn({
         let (remote, reading) = (keys.remote.clone(), reading.clone());
         async move {
-            // Once the key exists, a reader never finds it gone, nor less in it than before.
+            // Once the key exists, a reader must never miss it or find fewer layers than before.
             let mut most = 0;
             while reading.load(Relaxed) {
                 let records = refs::read_records(&remote, &name("k")).await.unwrap();
@@ -178,7 +178,7 @@ fn nothing_of_racing_savers_is_lost() {
     }
     reading.store(false, Relaxed);
     assert!(keys.runtime.block_on(reader).unwrap() <= usize::from(SAVERS * ROUNDS));
-    // One more save, alone, leaves nothing but itself and the head.
+    // One more save without concurrency leaves only its own record and the head.
     keys.runtime.block_on(save(&keys.remote, 255));
     assert_eq!(keys.objects().len(), 2, "{:?}", keys.objects());
     assert_eq!(keys.resolve("k").len(), usize::from(SAVERS * ROUNDS) + 1);
@@ -211,7 +211,7 @@ fn a_head_that_is_out_of_date_decides_nothing() {
     keys.publish(&second);
     keys.put(&keys.head(), &stale);
     assert_eq!(keys.resolve("k"), [1, 2]);
-    // A sibling that did not see the second.
+    // A sibling that did not see the second save.
     keys.publish(&record("k", &[1, 3], &[first.id]));
     keys.put(&keys.head(), &stale);
     assert_eq!(keys.resolve("k"), [1, 2, 3]);
@@ -222,7 +222,7 @@ fn a_head_that_is_out_of_date_decides_nothing() {
     assert_eq!(keys.resolve("k"), [1, 2, 3]);
 }
 
-/// A saver that dies before it has deleted the superseded records must not bring them back later.
+/// If a saver dies before it deletes the superseded saves, they must not reappear later.
 #[test]
 fn what_was_superseded_stays_superseded() {
     let keys = Keys::new();
@@ -232,7 +232,7 @@ fn what_was_superseded_stays_superseded() {
         keys.object_of(&first.id),
         keys.bytes(&keys.object_of(&first.id)),
     );
-    // Squashed: 9 is 1 and 2, without the entries that 2 removed.
+    // A squash: 9 combines 1 and 2, without the files that 2 removed.
     keys.publish(&record("k", &[9], &[first.id]));
     keys.put(&object, &bytes);
     assert_eq!(keys.resolve("k"), [9]);
@@ -241,7 +241,7 @@ fn what_was_superseded_stays_superseded() {
     assert_eq!(keys.objects().len(), 2, "{:?}", keys.objects());
 }
 
-/// A remote may refuse to delete: the save is there all the same.
+/// A remote may refuse deletes, but the save must exist anyway.
 #[test]
 fn a_saver_need_not_be_allowed_to_delete() {
     let keys = Keys::new();
@@ -268,12 +268,12 @@ fn records_deleted_between_list_and_get_are_looked_for_again() {
     keys.publish(&second);
     let newer = keys.object_of(&second.id);
     let newer_bytes = keys.bytes(&newer);
-    // As it was before the second save, without a head ...
+    // Restore the state before the second save, without a head ...
     let root = keys.dir.path().join("remote");
     std::fs::remove_file(root.join(keys.head())).unwrap();
     std::fs::remove_file(root.join(&newer)).unwrap();
     keys.put(&object, b"never read");
-    // ... which then happens between the list and the get.
+    // ... and publish the second save between the list and the get.
     let (path, newer) = (root.join(&object), root.join(newer));
     keys.bent.rule(move |ask, key| {
         if ask == Ask::Get && key == object && path.exists() {
@@ -332,7 +332,7 @@ fn torn_damaged_and_newer_records_are_told_apart() {
     let text = String::from_utf8(keys.bytes(&object).to_vec()).unwrap();
     std::fs::remove_file(keys.dir.path().join("remote").join(keys.head())).unwrap();
 
-    // A write that a power cut interrupted counts as absent; other damage is not a miss.
+    // A torn record after a power cut counts as missing; other damage must not look like a miss.
     for torn in [&b""[..], &text.as_bytes()[..text.len() / 2], &[0; 99]] {
         keys.put(&object, torn);
         assert!(keys.try_resolve("k", &[]).unwrap().is_none());
@@ -342,7 +342,7 @@ fn torn_damaged_and_newer_records_are_told_apart() {
         keys.try_resolve("k", &[]),
         Err(Error::Damaged { .. })
     ));
-    // Met by a prefix, none of them stands in the way of another key.
+    // A prefix search skips them and finds another key.
     keys.publish(&record("j", &[7], &[]));
     for bytes in [&b"no record"[..], b"", br#"{"format": 2}"#] {
         keys.put(&object, bytes);
@@ -392,7 +392,7 @@ fn the_exact_key_wins_then_prefixes_in_order_and_the_newest_of_each() {
         Some((vec![4], MatchKind::Prefix("b-".into())))
     );
     assert_eq!(resolve("a-3", &["c-"]), None);
-    // A key is newest by its newest save.
+    // The newest save of a key determines its age.
     keys.publish(&record("a-1", &[1, 5], &[]));
     assert_eq!(
         resolve("a-3", &["a-"]),
@@ -429,7 +429,7 @@ fn all_parts_come_from_the_best_key_that_has_any() {
     publish("k-1", "b", 2);
     publish("k-2", "b", 3);
     publish("k-3", "c", 4);
-    // One path: neither a part of a key, nor found as one.
+    // A key with one path: it neither belongs to a key of several paths, nor matches as one.
     keys.publish(&record("k-4", &[1], &[]));
     let find = |key: &str| {
         let wanted = KeyQuery {

@@ -1,7 +1,7 @@
-//! The store as a whole: trees saved as layers, stacked, squashed and written out again; keys
-//! published by jobs that race; damage found. Without processes and mounts.
+//! Tests of the whole store, without processes and mounts: trees saved as layers, stacked, squashed
+//! and copied out; keys that racing jobs publish; damage.
 
-// Told to be tests, so that the helpers among them may unwrap as tests do.
+// Marked as tests, so that their helpers may unwrap as tests do.
 #[cfg(test)]
 mod bent;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Frames from memory, from the local disk and from a remote that fails.
+//! Frames from memory, from the local disk, and from a remote that fails.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -22,7 +22,7 @@ struct Far {
     frames: Vec<FrameLocation>,
 }
 
-/// A save of one file of 3 MiB to a remote that is not a local directory.
+/// A save of one 3 MiB file to a remote that is not a local directory.
 fn far() -> Far {
     let dir = TempDir::new().unwrap();
     let bent = Bent::new(Arc::new(FileRemote::new(dir.path().join("remote"))));
@@ -45,7 +45,7 @@ fn far() -> Far {
 }
 
 impl Far {
-    /// A reader with empty memory on the store directory `name`.
+    /// A reader with an empty memory cache on the store directory `name`.
     fn reader(&self, name: &str) -> FrameReader {
         let cache = Arc::new(PackCache::new(self.bench.dir.path().join(name), 1 << 30));
         FrameReader::new(self.bench.remote.clone(), cache, FrameMemory::default())
@@ -88,9 +88,9 @@ fn damaged_local_bytes_are_fetched_again_and_mended() {
     assert!(reader.local(&far.frames[1]).is_none());
     assert_eq!(far.read(&reader, &far.frames[1]).unwrap(), intact);
     assert_eq!(far.bent.asked().len(), 1);
-    // The copy on disk is whole again.
+    // The copy on disk is complete again.
     assert_eq!(far.reader("store").local(&far.frames[1]), Some(intact));
-    // A file that is cut short, or gone, is no different.
+    // The same for a truncated or deleted file.
     kept.set_len(middle).unwrap();
     assert!(far.read(&far.reader("store"), &far.frames[2]).is_ok());
     fs::remove_file(far.kept("store")).unwrap();
@@ -108,7 +108,7 @@ fn damage_in_the_remote_is_reported_as_such() {
     let error = far.read(&reader, &far.frames[0]).unwrap_err();
     assert!(error.to_string().contains("is damaged"), "{error}");
     assert_eq!(error.kind(), ErrorKind::Integrity);
-    // On the way only: the second try gets it.
+    // A transient flip in transit: the second attempt succeeds.
     let first = std::sync::atomic::AtomicBool::new(true);
     far.bent.rule(move |ask, _| {
         match ask == Ask::GetRange && first.swap(false, std::sync::atomic::Ordering::Relaxed) {
@@ -130,7 +130,7 @@ fn an_outage_is_not_damage_and_a_missing_pack_is() {
         ErrorKind::Backend
     );
     far.bent.straighten();
-    // The failure answers for a moment, for the kernel that asks again page by page; not longer.
+    // We cache a failure only for a moment, because the kernel retries page by page.
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(far.read(&reader, &far.frames[0]).is_ok());
 

@@ -1,4 +1,4 @@
-//! How many round trips it takes to find a key, proved by requests that wait for each other.
+//! The number of round trips to find a key, shown with requests that wait for each other.
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,7 +17,7 @@ use cachefs_store::remote::{
 use tempfile::TempDir;
 use tokio::sync::Barrier;
 
-/// Holds requests back until so many are under way at the same time.
+/// Holds requests back until the given number is in flight.
 #[derive(Debug)]
 struct Together {
     inner: FileRemote,
@@ -79,9 +79,9 @@ fn scope(name: &str) -> Scope {
     Scope::new(name).unwrap()
 }
 
-/// Resolves a key that only the last of the scopes has.
+/// Resolves a key that only the last scope has.
 fn found_in_the_last(scopes: &[&str], prefixes: &[&str]) {
-    // Of each scope the head and the list of records, and a list for each prefix.
+    // For each scope, the head, the list of records, and one list per prefix.
     let requests = scopes.len() * (2 + prefixes.len());
     let dir = TempDir::new().unwrap();
     let remote = Arc::new(Together {
@@ -108,7 +108,7 @@ fn found_in_the_last(scopes: &[&str], prefixes: &[&str]) {
         let counted = Arc::clone(&remote);
         let remote: DynRemote = remote;
         publish_record(&remote, &record).await.unwrap();
-        // Requests that come one after the other wait for ever.
+        // Sequential requests would wait forever.
         let found = tokio::time::timeout(Duration::from_secs(30), resolve_key(&remote, &wanted));
         let found = found.await.expect("requests wait for others").unwrap();
         assert_eq!(counted.requests.load(Ordering::Relaxed), requests);

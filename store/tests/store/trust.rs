@@ -1,5 +1,5 @@
-//! Savers against packs with false descriptions: each test is an attack, and the restored content
-//! afterwards equals the saved one.
+//! Savers against packs that lie about their content. Each test is an attack, and restores must
+//! return the files that were saved.
 
 use std::fs;
 use std::path::Path;
@@ -29,18 +29,18 @@ use tempfile::TempDir;
 use super::bent::Bent;
 use super::workbench::{Workbench, domains, info, stack};
 
-/// Content that everybody can download, so its hash is known; as long as [`EVIL`].
+/// A public file whose hash everyone knows; as long as [`EVIL`].
 const TOOL: &[u8] = b"#!/bin/sh\necho the honest tool, version 2.0\n";
 const EVIL: &[u8] = b"#!/bin/sh\necho something else altogether...\n";
 
-/// A pack with `bytes` in it, listed under the name and length of something else.
+/// A pack that contains `bytes`, listed under the name and length of another chunk.
 fn forged(bytes: &[u8], name: ChunkId, length: u32) -> FinishedPack {
     let mut frames = FrameBuilder::new().unwrap();
     frames.push(name, bytes).unwrap();
     let mut frame = frames.finish().unwrap().unwrap();
     frame.chunks = vec![(name, length)];
     if length as usize != bytes.len() {
-        // The rest of the frame is a chunk of its own.
+        // The rest of the frame is a separate chunk.
         let rest = bytes.len() as u32 - length;
         frame.chunks.push((ChunkId([9; 32]), rest));
     }
@@ -55,7 +55,7 @@ fn put(bench: &Workbench, pack: &FinishedPack) {
     bench.runtime.block_on(put).unwrap();
 }
 
-/// A layer with one file that lies in the first frame of a pack.
+/// A layer with one file in the first frame of a pack.
 fn layer_on(bench: &Workbench, pack: &FinishedPack, described: PackRef) -> Arc<Layer> {
     let meta = |kind| Meta {
         mode: kind | 0o755,
@@ -101,7 +101,7 @@ fn finds(target: &StoreTarget, bytes: &[u8]) -> bool {
     target.lookup(&[ChunkId::of(bytes)]).unwrap()[0].is_some()
 }
 
-/// Saves a directory with the tool in it, and returns the restored file.
+/// Saves a directory with the tool, and returns the tool's bytes after a restore.
 fn save_and_restore(bench: &mut Workbench, target: StoreTarget, base: &[&Arc<Layer>]) -> Vec<u8> {
     bench.target = target;
     let source = bench.dir.path().join("source");
@@ -144,7 +144,7 @@ fn a_pull_request_finds_what_main_has_stored() {
 fn an_index_knows_nothing_of_a_remote_that_claims_the_same_identity() {
     let bench = Workbench::new();
     let pack = forged(EVIL, ChunkId::of(TOOL), TOOL.len() as u32);
-    // The attacker's own bucket says that it is the victim's repository, and names its scope.
+    // The attacker's bucket claims the identity and the scope of the victim's repository.
     let theirs: cachefs_store::remote::DynRemote =
         Arc::new(FileRemote::new(bench.dir.path().join("theirs")));
     let attacker = StoreTarget {
@@ -157,8 +157,8 @@ fn an_index_knows_nothing_of_a_remote_that_claims_the_same_identity() {
     assert!(!finds(&saving_in(&bench, "branch/main", &[]), TOOL));
 }
 
-/// Rewrites a pack as who may overwrite objects can: its frames stay, so every restore verifies;
-/// its trailer has the same length and says that each chunk is the tool.
+/// Rewrites a pack as an attacker with permission to overwrite objects: the frames stay, so every
+/// restore verifies. The trailer keeps its length, but lists each chunk as the tool.
 fn rewrite_trailer(bench: &Workbench, pack: &PackRef) {
     let object = object_key(&pack.id);
     let read = bench.remote.get(&object, u64::MAX);
@@ -210,7 +210,7 @@ fn a_rewritten_trailer_does_not_make_a_changed_file_look_unchanged() {
         .unwrap();
     let saved = bench.save(&source, &stack(&[]));
     rewrite_trailer(&bench, &saved.new_packs[0]);
-    // Same size, same time; only the content tells.
+    // Same size and time; only the content differs.
     fs::write(source.join("tool"), TOOL).unwrap();
     let file = fs::File::options().write(true).open(source.join("tool"));
     file.unwrap().set_modified(time).unwrap();
@@ -245,7 +245,7 @@ fn a_frame_behind_the_end_of_the_pack_is_refused() {
 #[test]
 fn a_chunk_that_is_listed_with_another_length_is_stored_anew() {
     let mut bench = Workbench::new();
-    // In the saver's own scope: only the length shows that it is a lie.
+    // In the saver's own scope, only the length reveals the lie.
     let long = [TOOL, EVIL].concat();
     for length in [TOOL.len() as u32 - 1, TOOL.len() as u32 + 1] {
         let pack = forged(&long, ChunkId::of(TOOL), length);
@@ -255,7 +255,7 @@ fn a_chunk_that_is_listed_with_another_length_is_stored_anew() {
     }
     let target = bench.target.clone();
     assert_eq!(save_and_restore(&mut bench, target.clone(), &[]), TOOL);
-    // The next one finds the stored data.
+    // The next save finds the new pack.
     drop(target);
     let source = bench.directory("again");
     fs::write(source.join("tool"), TOOL).unwrap();
@@ -293,7 +293,7 @@ fn promote(bench: &Workbench, scope: &str) -> Result<Promotion, Error> {
 #[test]
 fn a_key_whose_pack_lists_what_it_does_not_hold_is_not_promoted() {
     let bench = Workbench::new();
-    // The layer shows an innocent file; its pack lists one that main will save later.
+    // The layer shows an innocent file; its pack also lists one that main will save later.
     let mut frames = FrameBuilder::new().unwrap();
     let mut writer = PackWriter::new();
     frames.push(ChunkId::of(b"notes"), b"notes").unwrap();
@@ -321,7 +321,7 @@ fn a_promoted_layer_cannot_describe_a_pack_of_main_anew() {
     put(&bench, &honest);
     let base = layer_on(&bench, &honest, honest.pack);
     publish(&bench, "branch/main", &[&base]);
-    // The same pack, overwritten, and bound to its new trailer.
+    // The same pack, overwritten, with a reference that matches its new content.
     let evil = forged(EVIL, ChunkId::of(TOOL), TOOL.len() as u32);
     let described = PackRef {
         id: honest.pack.id,
@@ -336,7 +336,7 @@ fn a_promoted_layer_cannot_describe_a_pack_of_main_anew() {
     publish(&bench, "pr/66", &[&base, &layer]);
     let refused = promote(&bench, "pr/66").unwrap_err();
     assert!(matches!(refused, Error::Damaged { .. }), "{refused}");
-    // Where both are in one stack all the same, nothing is learnt from either.
+    // If both are in one stack anyway, the index learns from neither.
     let target = new_machine(&bench, "branch/main");
     let both = stack(&[&base, &layer]);
     let mut packs = PackSet::default();
@@ -375,7 +375,7 @@ fn promoting_reads_only_packs_that_are_new_to_the_scope() {
     assert!(read(&new) && !read(&old), "{asked:?}");
 }
 
-/// A remote that is no directory of this machine, over one that is.
+/// A remote that is not a local directory, backed by one.
 fn far(directory: &Path) -> Arc<Bent> {
     Bent::new(Arc::new(FileRemote::new(directory)))
 }
@@ -444,7 +444,7 @@ fn a_repair_drops_no_key_for_what_records_and_layers_of_others_say_of_its_object
         |scope: &str, key: &str| RefName::new(Scope::new(scope).unwrap(), Key::new(key).unwrap());
     let main = name("branch/main", "k");
     for (name, layer) in [
-        // Both come before and after the honest one, wherever a list of keys begins.
+        // Put entries before and after the honest one, in case a listing starts at either end.
         (name("a", "layer"), other_length.clone()),
         (main.clone(), info(&layer)),
         (name("pr/66", "layer"), other_length),

@@ -24,7 +24,7 @@ use cachefs_store::stack::Stack;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// Room for the local copies of frames.
+/// Size limit for local copies of frames.
 const CACHE: u64 = 1 << 30;
 
 /// One machine with its store directory, and a remote.
@@ -37,7 +37,7 @@ pub(crate) struct Workbench {
     pub(crate) dir: TempDir,
 }
 
-/// The trust of a save in a scope that restores from others, too.
+/// The domains that a save in `scope` trusts, if it also restores from `others`.
 pub(crate) fn domains(remote: &DynRemote, repo: &RepoId, scope: &str, others: &[&str]) -> Domains {
     let scope = Scope::new(scope).unwrap();
     let others: Vec<_> = others
@@ -47,19 +47,19 @@ pub(crate) fn domains(remote: &DynRemote, repo: &RepoId, scope: &str, others: &[
     Domains::new(&remote.id(), repo, &scope, &scope, &others)
 }
 
-/// The result of a save of a directory.
+/// The result of saving a directory.
 pub(crate) struct Saved {
-    /// Entries added, modified, removed.
+    /// Counts of added, modified and removed entries.
     pub(crate) changes: (u64, u64, u64),
-    /// Directories that differ in their time only.
+    /// Directories of which only the time differs.
     pub(crate) touched: u64,
-    /// The packs that were stored.
+    /// Packs that the save stored.
     pub(crate) new_packs: Vec<PackRef>,
-    /// Raw bytes that no pack had yet.
+    /// Raw bytes that were in no pack yet.
     pub(crate) new_raw: u64,
-    /// The new layer; the top of the stack below when nothing changed.
+    /// The new layer, or the top of the stack below if nothing changed.
     pub(crate) layer: Arc<Layer>,
-    /// The entries that were left out, relative to the directory.
+    /// Paths that were left out, relative to the directory.
     pub(crate) skipped: Vec<PathBuf>,
 }
 
@@ -70,14 +70,14 @@ impl Saved {
 }
 
 impl Workbench {
-    /// A new store, with a remote that is a directory.
+    /// A new store with a directory remote.
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let remote = Arc::new(FileRemote::new(dir.path().join("remote")));
         Self::with_remote(dir, remote)
     }
 
-    /// A new store in `dir`, with this remote.
+    /// A new store in `dir` with this remote.
     pub(crate) fn with_remote(dir: TempDir, remote: DynRemote) -> Self {
         let runtime = Runtime::new().unwrap();
         let repo = runtime
@@ -102,14 +102,14 @@ impl Workbench {
         }
     }
 
-    /// An empty directory of its own.
+    /// Creates an empty directory.
     pub(crate) fn directory(&self, name: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         fs::create_dir(&path).unwrap();
         path
     }
 
-    /// The machine's way to the remote, at a time of the caller's choice.
+    /// The machine's session with the remote, on a given clock.
     pub(crate) fn session(&self, clock: Clock) -> Session {
         let local = LocalStore {
             path: self.dir.path().join("store"),
@@ -122,7 +122,7 @@ impl Workbench {
         Session::with_remote(local, opened, clock).unwrap()
     }
 
-    /// Saves a whole directory as a change of `base`; removals count.
+    /// Saves a whole directory as a change of `base`, including removals.
     pub(crate) fn save(&self, directory: &Path, base: &Stack) -> Saved {
         let base = base.layers().iter().map(|layer| info(layer)).collect();
         let restored = RestoredFrom {
@@ -137,8 +137,8 @@ impl Workbench {
         self.save_source(request, directory, &Silent)
     }
 
-    /// Stores the changes of a path, as [`SaveJob::run`](cachefs_store::save::SaveJob::run) does,
-    /// and publishes nothing.
+    /// Stores the changes of a path as [`SaveJob::run`](cachefs_store::save::SaveJob::run) does,
+    /// but publishes nothing.
     pub(crate) fn save_source(
         &self,
         request: SaveRequest,
@@ -191,7 +191,7 @@ impl Workbench {
         Arc::new(layer)
     }
 
-    /// A reader with empty memory.
+    /// A reader with an empty memory cache.
     pub(crate) fn reader(&self) -> FrameReader {
         FrameReader::new(
             self.remote.clone(),
@@ -200,7 +200,7 @@ impl Workbench {
         )
     }
 
-    /// Writes a stack out to a new directory.
+    /// Copies a stack to a new directory.
     pub(crate) fn copy(&self, stack: &Stack, name: &str) -> (PathBuf, CopyReport) {
         let path = self.directory(name);
         let options = CopyOptions::default();
@@ -210,7 +210,7 @@ impl Workbench {
     }
 }
 
-/// A key that nothing else is saved under. Every file is read, as on a machine that is new.
+/// A key that no other save uses. Every file is read, as on a fresh machine.
 pub(crate) fn request(key: &str) -> SaveRequest {
     let name = RefName::new(Scope::new("s").unwrap(), Key::new(key).unwrap());
     SaveRequest {
@@ -219,22 +219,22 @@ pub(crate) fn request(key: &str) -> SaveRequest {
     }
 }
 
-/// A directory that no cache was restored to.
+/// A directory without a restored cache.
 pub(crate) fn open_source(directory: &Path) -> PathSource {
     PathSource::directory(File::open(directory).unwrap(), directory)
 }
 
-/// The directory for the data of a remote in a store directory.
+/// Directory in which a store caches the data of a remote.
 pub(crate) fn kept_of(remote: &DynRemote, store: &Path) -> PathBuf {
     store.join("remotes").join(remote.id().to_string())
 }
 
-/// Layers as a stack, the bottom one first.
+/// Stacks layers, bottom first.
 pub(crate) fn stack(layers: &[&Arc<Layer>]) -> Stack {
     Stack::new(layers.iter().copied().cloned().collect()).unwrap()
 }
 
-/// How a record names a layer.
+/// The entry of a layer in a record.
 pub(crate) fn info(layer: &Layer) -> LayerInfo {
     LayerInfo {
         id: layer.id(),

@@ -1,4 +1,4 @@
-//! Directories in which other programs write while they are saved.
+//! Directories in which other programs write during a save.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::workbench::{Saved, Workbench, info, open_source, request, stack};
 
-/// Does something to the directory once it is scanned, before any file is read.
+/// Changes the directory after the scan, before any file is read.
 struct AfterScan<'a>(Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>);
 
 impl Progress for AfterScan<'_> {
@@ -36,7 +36,7 @@ impl Progress for AfterScan<'_> {
     }
 }
 
-/// Saves a directory that `change` writes to between the scan and the reading of files.
+/// Saves a directory that `change` modifies between the scan and the reading of files.
 fn save(bench: &Workbench, directory: &Path, change: impl FnOnce() + Send) -> Saved {
     let change = AfterScan(Mutex::new(Some(Box::new(change))));
     bench.save_source(request("busy"), open_source(directory), &change)
@@ -89,7 +89,7 @@ fn files_that_vanished_from_a_mount_hide_those_of_the_layer_below() {
     assert!(!copied.join("d/gone").exists() && !copied.join("new").exists());
 }
 
-/// Moves `two/moved` to `one/moved` when it first comes to `one/trigger`.
+/// Moves `two/moved` to `one/moved` when the scan reaches `one/trigger`.
 struct Mover(PathBuf, AtomicBool);
 
 impl Reading for Mover {
@@ -232,7 +232,7 @@ fn a_log_that_never_rests_is_saved_up_to_some_line() {
     assert_eq!(fs::read(copied.join("quiet")).unwrap(), b"quiet");
 }
 
-/// Every write replaces the whole content, so any mixture of two writes is recognised.
+/// Every write replaces the whole content, so we can detect any mix of two writes.
 #[test]
 fn a_file_that_is_rewritten_in_place_is_never_saved_torn() {
     const LENGTH: usize = 3 << 20;
@@ -263,8 +263,8 @@ fn a_file_that_is_rewritten_in_place_is_never_saved_torn() {
     match fs::read(copied.join("busy")) {
         Ok(bytes) => {
             assert_eq!(bytes.len(), LENGTH);
-            // One write runs over the file, so at any moment its front is one generation, and
-            // the text after the previous one.
+            // Each write goes through the file from front to back. So at any moment the front is
+            // one generation, and the rest is the previous one.
             let first = bytes[0];
             let front = bytes.iter().take_while(|byte| **byte == first).count();
             let rest = bytes.get(front).copied().unwrap_or(first);
@@ -274,7 +274,7 @@ fn a_file_that_is_rewritten_in_place_is_never_saved_torn() {
     }
 }
 
-/// Renames a directory after its parent was listed, and before it is itself.
+/// Renames a directory after its parent was listed, but before it is listed itself.
 #[derive(Debug)]
 struct Renaming(PathBuf);
 
@@ -309,7 +309,7 @@ fn a_directory_that_is_renamed_during_the_scan_is_noted_and_refused_if_strict() 
     };
     let refused = bench.try_pack(strict, open_source(&source), &Silent);
     assert!(matches!(refused, Err(Error::Changed { .. })));
-    // At rest it is saved.
+    // Without concurrent renames, the save succeeds.
     let strict = SaveRequest {
         strict_consistency: true,
         ..request("renamed")
@@ -318,7 +318,7 @@ fn a_directory_that_is_renamed_during_the_scan_is_noted_and_refused_if_strict() 
     assert!(saved.skipped.is_empty(), "{:?}", saved.skipped);
 }
 
-/// A cache without its lower layers would be incomplete, and nobody would notice.
+/// Otherwise the cache would be silently incomplete.
 #[test]
 fn a_directory_with_paths_that_are_too_long_is_not_saved_in_part() {
     let bench = Workbench::new();
@@ -337,7 +337,7 @@ fn a_directory_with_paths_that_are_too_long_is_not_saved_in_part() {
     remove_deep(directory, source, 70);
 }
 
-/// Removes directories nested so deeply that their paths cannot be used, which `TempDir` cannot.
+/// Removes directories that are nested too deeply for paths, which `TempDir` cannot remove.
 fn remove_deep(mut directory: OwnedFd, root: PathBuf, depth: usize) {
     let name = "n".repeat(250);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;

@@ -1,4 +1,4 @@
-//! Facts from variables and from the description of the event.
+//! Facts from variables and from the event's payload.
 
 use std::fs;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::environment;
 use crate::ci::{Ci, Scopes};
 
-/// The scopes of a build outside of a work tree, the own one first.
+/// The scopes of a build outside of a work tree, its own first.
 fn scopes(variables: &[(&str, &str)]) -> Vec<String> {
     let nowhere = Path::new("/nonexistent");
     in_workspace(variables, nowhere)
@@ -94,7 +94,7 @@ fn every_kind_of_build_has_its_scope() {
     }
 }
 
-/// The owner of a fork names its branches: one that is called `main` must not become ours.
+/// The owner of a fork can name a branch `main`; it must not get the scope of our `main`.
 #[test]
 fn a_fork_never_gets_the_scope_of_a_branch() {
     for event in ["pull_request", "pull_request_target"] {

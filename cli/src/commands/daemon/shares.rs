@@ -44,7 +44,7 @@ pub(super) struct ShareArgs {
     prefetch_all: bool,
 }
 
-/// A share in the JSON output.
+/// A share in the output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedShare {
     path: String,
@@ -55,7 +55,7 @@ struct PrintedShare {
     connections: usize,
 }
 
-/// The JSON output about all shares.
+/// Output of `daemon shares --format json`.
 #[derive(Debug, Serialize)]
 struct All {
     shares: Vec<PrintedShare>,
@@ -78,7 +78,7 @@ fn key_names(allowed: &ClientGrant) -> Vec<String> {
     allowed.scopes.iter().map(ToString::to_string).collect()
 }
 
-/// The grant of a share, in words.
+/// The purpose of a share, in words.
 pub(super) fn purpose_text(allowed: &ClientGrant) -> String {
     format!(
         "restores from scope {} of {}",
@@ -171,7 +171,7 @@ fn running_daemon(global: &Global) -> anyhow::Result<Option<DaemonClient>> {
     Ok(DaemonClient::connect_running(&store)?)
 }
 
-/// The path as the daemon knows the share by.
+/// The absolute path by which the daemon identifies the share.
 fn absolute_path(path: &Path) -> anyhow::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     if path.to_str().is_none() {

@@ -51,7 +51,7 @@ pub(crate) struct ExplainArgs {
     files: bool,
 }
 
-/// The JSON output about several keys.
+/// Output of `--format json` for several keys.
 #[derive(Debug, Serialize)]
 struct PrintedExplain {
     caches: Vec<Explained>,
@@ -63,7 +63,7 @@ struct Explained {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<String>,
     path: String,
-    /// Of an earlier restore; found by the last one.
+    /// Count of unsaved changes of an earlier restore, as found by the last one.
     unsaved_changes: u64,
     unsaved_moved_to: Option<String>,
     #[serde(flatten)]
@@ -86,7 +86,7 @@ pub(crate) fn run_explain(
     }
 }
 
-/// The scopes that a restore looks in.
+/// The scopes that a restore searches.
 fn explained_scopes(global: &Global, args: &ExplainArgs) -> anyhow::Result<Vec<Scope>> {
     Ok(setup::lookup_scopes(global)?
         .with(&args.fallback_scope)?
@@ -134,7 +134,7 @@ fn of_last(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
     };
     let mut caches = Vec::new();
     for sought in last.caches {
-        // A record of another version that this one cannot parse counts as missing.
+        // Ignore key parts that another version wrote and this one cannot parse.
         let parts: Vec<KeyPart> = serde_json::from_value(sought.parts).unwrap_or_default();
         let question = Question {
             wanted: sought.wanted,
@@ -211,7 +211,7 @@ fn show_explained(global: &Global, caches: Vec<Explained>, when: &str) -> anyhow
     Ok(exit::SUCCESS)
 }
 
-/// Asks the remote at `url`, with the options and credentials that this command has.
+/// Queries the remote at `url` with the options and credentials of this command.
 fn answer_question(
     global: &Global,
     store: &StoreDir,

@@ -1,4 +1,4 @@
-//! `cachefs explain PATH`: how a restored cache is used.
+//! `cachefs explain PATH`: reports how a restored cache was used.
 
 use std::path::Path;
 
@@ -17,10 +17,10 @@ use serde::Serialize;
 use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
-/// How many of the largest files are named.
+/// Number of the largest files to list.
 const LARGEST: usize = 5;
 
-/// A number of files or frames and their bytes.
+/// A number of files or frames, and their total bytes.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 struct UsedAmount {
     count: u64,
@@ -51,27 +51,27 @@ struct UsedFile {
     used: &'static str,
 }
 
-/// The reads of a mount.
+/// Reads of a mount.
 #[derive(Debug, Serialize)]
 struct UsedReads {
-    /// `files` when the figures are of files that were read, `pages` if they include the pages that
-    /// the kernel read ahead.
+    /// Granularity of the figures: `files` for files that were read, `pages` if they include the
+    /// kernel's readahead.
     exact_to: &'static str,
     read: UsedAmount,
     read_ahead: UsedAmount,
     never_read: UsedAmount,
-    /// Frames: compressed pieces of the cache.
+    /// Frames: independently compressed pieces of the cache.
     frames_read: UsedAmount,
     fetched_on_demand: UsedAmount,
     prefetched_unused: UsedAmount,
     not_fetched: UsedAmount,
-    /// Whether the remote is a local directory, of which nothing is fetched.
+    /// Whether the remote is a local directory, so that nothing is fetched.
     in_place: bool,
     largest_read: Vec<UsedFile>,
     largest_never_read: Vec<UsedFile>,
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedUse<'a> {
     path: String,
@@ -82,7 +82,7 @@ struct PrintedUse<'a> {
     how: How,
     layers: &'a [LayerInfo],
     files: UsedAmount,
-    /// Entries that were added, changed or removed since, and not saved.
+    /// Number of entries that were added, changed or removed since the restore, and not saved.
     unsaved_changes: u64,
     reads: Option<UsedReads>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,7 +164,7 @@ pub(super) fn run_explain_path(
     Ok(exit::SUCCESS)
 }
 
-/// The stack of a restored path, from the local copies of its layers as far as they are there.
+/// The stack of a restored path, from local copies of its layers as far as they exist.
 fn restored_stack(
     global: &Global,
     store: &StoreDir,
@@ -177,7 +177,7 @@ fn restored_stack(
     Ok(stack.map_err(cachefs::Error::from)?)
 }
 
-/// Files with content, each once.
+/// Counts files with content; hard links count once.
 fn count_files(stack: &Stack) -> anyhow::Result<UsedAmount> {
     let mut files = UsedAmount::default();
     let mut seen = std::collections::HashSet::new();

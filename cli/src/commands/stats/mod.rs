@@ -11,7 +11,7 @@ use super::attach::container_name;
 use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
-/// States of restored paths, as they are printed.
+/// Printed states of restored paths.
 const MOUNTED: &str = "mounted";
 const DEAD: &str = "dead; restore it again to repair it";
 const DIRECTORY: &str = "plain directory";
@@ -37,7 +37,7 @@ struct RestoredPath {
     layers: usize,
 }
 
-/// A directory that a container shows.
+/// A directory attached to a container.
 #[derive(Debug, Serialize)]
 struct Attached {
     container: String,
@@ -57,16 +57,16 @@ impl From<Attachment> for Attached {
     }
 }
 
-/// The JSON output.
+/// Output of `--format json`.
 #[derive(Debug, Serialize)]
 struct PrintedStats {
     store: String,
     restored: Vec<RestoredPath>,
     attached: Vec<Attached>,
-    /// Changes of earlier jobs that were not saved.
+    /// Unsaved changes of earlier jobs.
     unsaved: UnsavedAmount,
     daemon: Option<DaemonStats>,
-    /// The socket of the share that restores come through, if they do.
+    /// The socket of the share that serves restores, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<String>,
 }
@@ -74,7 +74,7 @@ struct PrintedStats {
 pub(crate) fn run_stats(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
     let store = setup::open_store(global)?;
     let records = MountRecords::new(&store);
-    // Clients of a share do not see the daemon's figures for others.
+    // Clients of a share must not see the daemon's work for other clients.
     let running = match store.share() {
         Some(_) => None,
         None => DaemonClient::connect_running(&store)?,
@@ -118,7 +118,7 @@ pub(crate) fn run_stats(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-/// Unsaved changes of earlier jobs, in a few words.
+/// Summarises the unsaved changes of earlier jobs.
 pub(crate) fn unsaved_text(amount: &UnsavedAmount) -> String {
     let oldest = match amount.oldest_micros {
         Some(micros) => format!(", the oldest from {}", output::format_age(micros)),

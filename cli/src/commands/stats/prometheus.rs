@@ -1,16 +1,16 @@
-//! Figures in Prometheus' text format, for collectors that read files.
+//! Metrics in the Prometheus text format, for collectors that read files.
 
 use std::fmt::Write as _;
 
 use super::PrintedStats;
 
-/// Metrics, each with its help and its type before its samples.
+/// Metrics in the text format; the help and type of a metric precede its samples.
 #[derive(Default)]
 struct Text(String);
 
 impl Text {
     fn metric(&mut self, kind: &str, name: &str, help: &str, samples: &[(&str, u64)]) {
-        // A String takes whatever is written to it.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (labels, value) in samples {
             let _ = writeln!(self.0, "{name}{labels} {value}");
@@ -26,7 +26,7 @@ impl Text {
     }
 }
 
-/// The whole text. Without a daemon there are only the paths, and that it is down.
+/// The complete text. Without a daemon it has only the paths, and reports the daemon as down.
 pub(super) fn prometheus_text(stats: &PrintedStats) -> String {
     let mut text = Text::default();
     let state = |wanted: &str| {

@@ -1,8 +1,8 @@
-//! Limits for the options that a tenant gives to a service of the host.
+//! Limits for the options that a tenant passes to a service of the host.
 //!
-//! The authors of volume options and annotations need not be users of the host, and the service
-//! acts on them with its own rights and credentials. So these options may narrow the service's
-//! configuration, and never widen it.
+//! The authors of volume options and annotations may have no access to the host, but the service
+//! acts on them with its own privileges and credentials. So these options can narrow the service's
+//! configuration, but never widen it.
 
 use std::time::Duration;
 
@@ -61,8 +61,8 @@ pub(super) fn check(host: &DescribedCache, told: &DescribedCache) -> Result<(), 
     check_scopes(host, told)
 }
 
-/// A scope that the service names is the one that its tenants stay in; without one they choose
-/// theirs.
+/// Confines tenants to the scope of the service and those below it. Without one, they can choose
+/// any.
 fn check_scopes(host: &DescribedCache, told: &DescribedCache) -> Result<(), Error> {
     let Some(own) = &host.global.scope else {
         return Ok(());
@@ -92,7 +92,7 @@ fn check_scopes(host: &DescribedCache, told: &DescribedCache) -> Result<(), Erro
     Ok(())
 }
 
-/// A service that is stricter about secrets than cachefs is by itself means it.
+/// If the service's policy for secrets is stricter than the default, tenants cannot relax it.
 fn check_secrets(host: &SaveHow, told: &SaveHow) -> Result<(), Error> {
     let strictness = |policy| match policy {
         SecretsArg::Off => 0,

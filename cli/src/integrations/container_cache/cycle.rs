@@ -1,4 +1,4 @@
-//! The life of a cache around a container: shown before it starts, saved after it has ended.
+//! The cache of a container: restored before the container starts, saved after it exits.
 
 use std::fmt;
 use std::fs;
@@ -18,16 +18,16 @@ use crate::failure::{CommandFailure, describe_failure};
 use crate::output;
 use crate::progress::Display;
 
-/// Why something was not done, for an engine that shows one line.
+/// The reason for a failure, for an engine that shows one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     /// The failure.
     pub(crate) message: String,
-    /// Advice.
+    /// The fix.
     pub(crate) hint: Option<String>,
 }
 
-/// One cache at its directory on the host.
+/// A cache at its directory on the host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cycle<'a> {
     store: &'a StoreDir,
@@ -35,30 +35,30 @@ pub(crate) struct Cycle<'a> {
 }
 
 impl<'a> Cycle<'a> {
-    /// A cache, in a store.
+    /// Creates a cycle for a cache, in a store.
     pub(crate) fn new(store: &'a StoreDir, request: &'a VolumeOptions) -> Self {
         Self { store, request }
     }
 
     fn path(&self) -> &Path {
-        // It was made with exactly one.
+        // The options have exactly one path.
         &self.request.cache.paths[0]
     }
 
-    /// Restores the cache at its directory, which is created; returns a short summary.
+    /// Restores the cache at its directory, which it creates; returns a short summary.
     ///
     /// Soft failures leave the directory empty and are logged.
     ///
     /// # Errors
     ///
-    /// Failures that are not soft, and a miss if that is to be an error.
+    /// Hard failures, and a miss with `fail-on-cache-miss`.
     pub(crate) fn begin(&self) -> Result<String, Refusal> {
         let path = self.path();
         VolumeDirectory::of(self.store, path)?;
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
         let display = Display::of_server("copying");
         let mut cache = self.request.cache.clone();
-        // A dead mount has changes of containers that are still to be saved.
+        // A dead mount may have unsaved changes of its containers.
         cache.restore.keep_changes |= self.is(Presence::Dead)?;
         let caches = std::slice::from_ref(&cache);
         let mut restored = restore_all(&self.request.global, caches, &display)?;
@@ -85,7 +85,7 @@ impl<'a> Cycle<'a> {
     ///
     /// # Errors
     ///
-    /// If it could not be saved: then everything is kept for another attempt.
+    /// If the save fails; everything is kept for another attempt.
     pub(crate) fn end(&self) -> Result<String, Refusal> {
         let done = self.save()?;
         self.clear()?;
@@ -95,7 +95,7 @@ impl<'a> Cycle<'a> {
     fn save(&self) -> Result<String, Refusal> {
         VolumeDirectory::of(self.store, self.path())?;
         if self.is(Presence::Dead)? {
-            // Its changes are still there, and can be saved once it is repaired.
+            // The changes survive a dead mount; once it is repaired, we can save them.
             self.begin()?;
         }
         if !holds_something(self.path()) && !self.is(Presence::Alive)? {
@@ -123,26 +123,26 @@ impl<'a> Cycle<'a> {
         }
     }
 
-    /// Takes the directory down and empties it, whatever it holds.
+    /// Unmounts the directory and removes its content.
     ///
     /// # Errors
     ///
-    /// When something is left, and for a directory that is not the store's to empty.
+    /// If something cannot be removed, or the directory does not belong to the store.
     pub(crate) fn clear(&self) -> Result<(), Refusal> {
         clear_directory(self.store, self.path())
     }
 
-    /// Like [`Cycle::clear`]; the directory itself goes too.
+    /// Like [`Cycle::clear`], but also removes the directory itself.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`Cycle::clear`].
     pub(crate) fn take_away(&self) -> Result<(), Refusal> {
         self.clear()?;
         Ok(VolumeDirectory::of(self.store, self.path())?.remove()?)
     }
 
-    /// Whether the directory was restored as a mount, and that is in this state now.
+    /// Whether the directory was restored as a mount that is now in the given state.
     pub(crate) fn is(&self, wanted: Presence) -> Result<bool, Refusal> {
         let records = MountRecords::new(self.store);
         Ok(match records.get(self.path())? {
@@ -154,11 +154,11 @@ impl<'a> Cycle<'a> {
     }
 }
 
-/// Takes a directory of the store's down and empties it.
+/// Unmounts a directory of the store and removes its content.
 ///
 /// # Errors
 ///
-/// When something is left, and for a directory that is not the store's to empty.
+/// If something cannot be removed, or the directory does not belong to the store.
 pub(in crate::integrations) fn clear_directory(
     store: &StoreDir,
     path: &Path,
@@ -181,7 +181,7 @@ pub(in crate::integrations) fn clear_directory(
 }
 
 impl Refusal {
-    /// A refusal with a way out.
+    /// Creates a refusal with a hint.
     pub(in crate::integrations) fn new(
         message: impl Into<String>,
         hint: impl Into<String>,
@@ -192,7 +192,7 @@ impl Refusal {
         }
     }
 
-    /// Prints it, about a volume or a container.
+    /// Prints the refusal, prefixed with the name of the volume or container.
     pub(crate) fn say(&self, severity: &str, about: &str) {
         let lines = output::error_lines(
             severity,

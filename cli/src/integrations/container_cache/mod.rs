@@ -1,8 +1,8 @@
-//! A cache in the life of a container, which the volume plugin and the OCI hook share.
+//! Caches that follow the life of a container, shared by the volume plugin and the OCI hook.
 //!
-//! [`Defaults`] reads the options of a volume or the annotations of a container into a
-//! [`VolumeOptions`]; a [`Cycle`] restores it into its directory in the store before the container
-//! starts, and saves it after the container has ended.
+//! [`Defaults`] parses the options of a volume or the annotations of a container into
+//! [`VolumeOptions`]. A [`Cycle`] restores the cache into its directory in the store before the
+//! container starts, and saves it after the container exits.
 
 mod bounds;
 mod cycle;

@@ -1,24 +1,24 @@
-//! Names that become directories of the store.
+//! Validates names that become directories of the store.
 
 use cachefs::Error;
 
-/// The longest name, in bytes. File systems take 255.
+/// Maximum length of a name in bytes; file systems allow 255.
 const LONGEST: usize = 200;
 
-/// Checks a name that an engine, a runtime or a tenant chose: of a volume, a container or a cache.
+/// Checks a name that an engine, a runtime or a tenant chose for a volume, a container or a cache.
 ///
-/// It becomes one directory, so it must never be a path.
+/// It becomes a single directory, so it must not be a path.
 ///
 /// # Errors
 ///
-/// A usage error that lists the characters a name may have.
+/// A usage error that lists the allowed characters.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let is_inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     if starts_well && name.chars().all(is_inner) && name.len() <= LONGEST {
         return Ok(());
     }
-    // A message is a line of an engine's log; the name may be a megabyte.
+    // The message is one line in an engine's log, but the name could be a megabyte.
     let shown: String = name.chars().take(LONGEST).collect();
     Err(Error::usage(
         format!("`{}` is not a valid name", shown.escape_debug()),

@@ -1,4 +1,4 @@
-//! From the options of a volume, or the annotations of a container, to a cache.
+//! Parses the options of a volume, or the annotations of a container, into a cache.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -12,17 +12,17 @@ use crate::global::Global;
 use crate::keys::{self, Author};
 use crate::outputs::OutputArgs;
 
-/// The option that says where files in key templates are.
+/// The option with the directory of the files in key templates.
 const WORKSPACE: &str = "workspace";
-/// The option that says where in a container a cache belongs.
+/// The option with the path of a cache in the container.
 const PATH: &str = "path";
 
-/// The options of all caches of this process.
+/// Configuration shared by all caches of this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Defaults {
-    /// The options that there are.
+    /// The accepted options.
     pub(crate) vocabulary: Vocabulary,
-    /// The directories of the host below which templates may read files.
+    /// The directories of the host in which templates may read files.
     pub(crate) workspaces: Vec<PathBuf>,
 }
 
@@ -36,11 +36,11 @@ pub(crate) struct WorkspaceArgs {
 }
 
 impl WorkspaceArgs {
-    /// The directories, checked.
+    /// The directories, validated.
     ///
     /// # Errors
     ///
-    /// A usage error for a path that is not absolute or has `..` in it.
+    /// A usage error for a path that is relative or contains `..`.
     pub(crate) fn checked(&self) -> Result<Vec<PathBuf>, cachefs::Error> {
         match self.allow_workspace.iter().find(|path| !is_plain(path)) {
             None => Ok(self.allow_workspace.clone()),
@@ -55,33 +55,33 @@ impl WorkspaceArgs {
     }
 }
 
-/// The purpose of a description.
+/// The use of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// A volume: the engine says where it belongs.
+    /// A volume: the engine determines its path in the container.
     Volume,
-    /// A container that was annotated: `path` says where in it the cache belongs.
+    /// An annotated container: `path` is the path in the container.
     Container,
 }
 
-/// A cache, with the options of every command as they are for it.
+/// A cache, with its own global options.
 #[derive(Debug, Clone)]
 pub(crate) struct VolumeOptions {
-    /// Its remote, scope and the like.
+    /// The global options, such as remote and scope.
     pub(crate) global: Global,
-    /// The cache; its only path is where it is shown on the host.
+    /// The cache; its only path is its directory on the host.
     pub(crate) cache: ResolvedCache,
-    /// Where it belongs in the container; of a [`Purpose::Container`] only.
+    /// Its path in the container; only for [`Purpose::Container`].
     pub(crate) inside: Option<PathBuf>,
 }
 
 impl Defaults {
-    /// Reads the options of the cache `name`, which is to be shown at `shown` on the host.
+    /// Parses the options of the cache `name`, which will be at `shown` on the host.
     ///
     /// # Errors
     ///
-    /// Usage errors: an unknown option, a wrong value, no key, a path where none belongs or the
-    /// other way round, a key that needs files and no workspace to look for them.
+    /// A usage error for an unknown option, an invalid value, a missing key, a missing or misplaced
+    /// path, and a key that reads files without a workspace.
     pub(crate) fn read(
         &self,
         purpose: Purpose,
@@ -145,7 +145,7 @@ impl Defaults {
             restore,
             save,
         };
-        // Files may come later; everything else is as right or wrong as it will ever be.
+        // Files of a workspace can still appear; without one, the key can be checked now.
         if !has_workspace {
             cache.expand().map_err(|error| without_workspace(&error))?;
         }
@@ -157,9 +157,9 @@ impl Defaults {
         })
     }
 
-    /// The allowed directory that a workspace is at or below.
+    /// The allowed directory that contains a workspace.
     ///
-    /// By the text alone: whether there is such a directory is told to nobody who may not use it.
+    /// Compares only the text: a tenant must not learn whether a directory outside of it exists.
     fn allowed(&self, workspace: &Path) -> Result<PathBuf, cachefs::Error> {
         let mut allowed = self.workspaces.iter();
         let allowed = allowed.find(|allowed| workspace.starts_with(allowed));
@@ -178,8 +178,8 @@ impl Defaults {
 }
 
 impl VolumeOptions {
-    /// A cache that a file describes, to be shown at `shown` on the host; its own path is the one
-    /// in the container.
+    /// Makes options for a cache of a file, to be at `shown` on the host; its path in the file is
+    /// the path in the container.
     ///
     /// # Errors
     ///
@@ -204,14 +204,14 @@ impl VolumeOptions {
     }
 }
 
-/// Whether a path is absolute and leads where it says.
+/// Whether a path is absolute and has no `.` or `..`.
 fn is_plain(path: &Path) -> bool {
     let mut parts = path.components();
     path.is_absolute()
         && parts.all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
 }
 
-/// The one path of a cache of a file, as a container has it.
+/// The only path of a cache of a file, which is its path in a container.
 ///
 /// # Errors
 ///
@@ -232,7 +232,7 @@ pub(crate) fn only_path(cache: &ResolvedCache) -> Result<PathBuf, cachefs::Error
 }
 
 impl Purpose {
-    /// The options that say where things are, apart from those of every cache.
+    /// The options about paths, which `restore` and `save` do not have in this form.
     fn own(self) -> &'static [&'static str] {
         match self {
             Self::Volume => &[WORKSPACE],
@@ -241,7 +241,7 @@ impl Purpose {
     }
 }
 
-/// Where the cache belongs in the container.
+/// The path of the cache in the container.
 fn container_path(
     purpose: Purpose,
     options: &BTreeMap<String, String>,
@@ -264,7 +264,8 @@ fn container_path(
     }
 }
 
-/// A key that cannot be expanded, told to someone who may expect the container's files to count.
+/// Extends the error of a key that cannot be expanded: the user may expect it to see the
+/// container's files.
 fn without_workspace(error: &anyhow::Error) -> anyhow::Error {
     let failure = crate::failure::describe_failure(error, false);
     let hint = failure.hint.unwrap_or_default();
@@ -390,7 +391,7 @@ mod tests {
                 refused(Purpose::Volume, &main, "reads variables");
                 let prefix = more.iter().copied();
                 let prefix = prefix.chain([("key", "k"), ("restore-keys", key)]);
-                // Between blanks, a list is torn into pieces; either way it is refused.
+                // White space splits the template into several, which are invalid as well.
                 assert!(read(Purpose::Volume, &prefix.collect::<Vec<_>>()).is_err());
             }
         }

@@ -1,7 +1,7 @@
-//! The directories of the store that caches of containers are shown at, and that are emptied again.
+//! The directories of the store at which containers' caches are mounted, and which we empty later.
 //!
-//! Everything that deletes comes through here, so that no mistake with a name elsewhere can lead to
-//! a directory of the host.
+//! All deletions go through this module, so that a mistake with a name elsewhere cannot delete a
+//! directory of the host.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -22,21 +22,21 @@ const FOLDERS: [&str; 2] = ["volumes", "containers"];
 /// A directory below one of [`FOLDERS`].
 #[derive(Debug)]
 pub(super) struct VolumeDirectory {
-    /// The directory above it; no link below the folder leads there.
+    /// The parent directory, opened without following links below the folder.
     above: OwnedFd,
     name: OsString,
     path: PathBuf,
 }
 
 impl VolumeDirectory {
-    /// The directory at `path`; its parents are created.
+    /// Opens the directory at `path`, and creates its parents.
     ///
     /// The folder itself may be a link, for example to another disk; nothing below it may be one.
     ///
     /// # Errors
     ///
     /// A state error if `path` is not below the store's folders, is one of them, has a component
-    /// that is not a [name](check_name), or leads over a symbolic link.
+    /// that is not a [name](check_name), or passes through a symbolic link.
     pub(super) fn of(store: &StoreDir, path: &Path) -> Result<Self, Error> {
         let (folder, names) = split_folder(store, path).ok_or_else(|| outside_error(path))?;
         let (last, above) = names.split_last().ok_or_else(|| outside_error(path))?;
@@ -55,7 +55,7 @@ impl VolumeDirectory {
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             at = rustix::fs::openat2(&at, *name, flags, Mode::empty(), resolve).map_err(failed)?;
         }
-        // An entry that cannot be examined is a mount whose daemon is gone, and not a link.
+        // If an entry cannot be examined, it is a mount whose daemon is gone, not a link.
         let found = rustix::fs::statat(&at, *last, AtFlags::SYMLINK_NOFOLLOW);
         if found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink) {
             return Err(outside_error(path));
@@ -74,7 +74,7 @@ impl VolumeDirectory {
     /// If there is a mount at or below it, and if an entry cannot be removed.
     pub(super) fn empty(&self) -> Result<(), Error> {
         let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
-        // The kernel's list has no links, and the folder may be one.
+        // The kernel's mount list has resolved paths, but the folder may be a link.
         let above = format!("/proc/self/fd/{}", self.above.as_raw_fd());
         let real = fs::read_link(above).map_err(Error::io("find", &self.path))?;
         let real = real.join(&self.name);
@@ -94,7 +94,7 @@ impl VolumeDirectory {
             Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(Error::io("open", &self.path)(errno.into())),
         };
-        // Through the descriptor: a path could lead elsewhere by now.
+        // Use the descriptor, because the path could have been replaced by now.
         let here = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
         for entry in fs::read_dir(&here).map_err(Error::io("read", &self.path))? {
             let entry = entry.map_err(Error::io("read", &self.path))?;
@@ -108,11 +108,11 @@ impl VolumeDirectory {
         Ok(())
     }
 
-    /// Removes the directory, which must be empty; one that is gone already is fine.
+    /// Removes the directory, which must be empty. A missing directory is no error.
     ///
     /// # Errors
     ///
-    /// When it is not empty, or is mounted over.
+    /// If it is not empty, or is a mount point.
     pub(super) fn remove(&self) -> Result<(), Error> {
         match rustix::fs::unlinkat(&self.above, &self.name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -121,7 +121,7 @@ impl VolumeDirectory {
     }
 }
 
-/// The folder that `path` is below, and the names that lead there.
+/// Splits `path` into its folder and the names below it.
 fn split_folder<'a>(store: &StoreDir, path: &'a Path) -> Option<(PathBuf, Vec<&'a OsStr>)> {
     let folders = FOLDERS.iter().map(|folder| store.path().join(folder));
     folders.into_iter().find_map(|folder| {
@@ -201,7 +201,7 @@ mod tests {
         let host = temp.path().join("host");
         fs::create_dir(&host).unwrap();
         fs::write(host.join("file"), "keep").unwrap();
-        // The administrator's own link, to a larger disk.
+        // An administrator may link the folder to a larger disk.
         let disk = temp.path().join("disk");
         fs::create_dir(&disk).unwrap();
         symlink(&disk, store.path().join("containers")).unwrap();

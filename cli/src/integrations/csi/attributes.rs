@@ -1,32 +1,32 @@
-//! Attributes that a pod may set for its volume, and the options that they become.
+//! Volume attributes that a pod can set, and the options that they become.
 //!
-//! An attribute has the name of an option of `restore` or `save`, in the spelling of Kubernetes.
-//! The parser of the options validates the values when the volume is published, because a mistake
-//! in an option of the save must not surface after the job.
+//! An attribute has the name of an option of `restore` or `save`, in camel case as in Kubernetes.
+//! The parser of the options validates the values when the volume is published: an invalid option
+//! of the save must not go unnoticed until the job has finished.
 
 use std::collections::BTreeMap;
 
 use super::phase::{Of, Phase};
 
-/// One attribute.
+/// A volume attribute.
 #[derive(Debug)]
 pub(crate) struct Attribute {
     /// Name of the attribute.
     pub(crate) name: &'static str,
     /// Name of the option.
     pub(super) flag: &'static str,
-    /// Which commands take it.
+    /// The commands that have the option.
     pub(super) of: Of,
-    /// Kind of the value.
+    /// The type of the value.
     pub(super) takes: Takes,
 }
 
-/// Kind of a value.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
-    /// Itself.
+    /// Any text.
     Text,
-    /// Several, on lines of their own or with commas between them.
+    /// A list, separated by newlines or commas.
     List,
     /// `true` or `false`.
     Switch,
@@ -41,13 +41,13 @@ const fn new_attribute(name: &'static str, flag: &'static str, of: Of, takes: Ta
     }
 }
 
-/// The attribute that every volume has.
+/// The required attribute with the template of the key.
 pub(super) const KEY: &str = "key";
-/// Its prefixes, templates like it.
+/// Templates of fallback prefixes.
 pub(super) const RESTORE_KEYS: &str = "restoreKeys";
 /// The scope of the key.
 pub(super) const SCOPE: &str = "scope";
-/// Where else to look.
+/// Scopes to search after [`SCOPE`].
 pub(super) const FALLBACK_SCOPES: &str = "fallbackScopes";
 /// A remote other than the node's.
 pub(super) const REMOTE: &str = "remote";
@@ -104,7 +104,7 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
     new_attribute("secretsAllow", "--secrets-allow", Of::Save, Takes::List),
 ];
 
-/// The attribute of a name.
+/// Finds an attribute by its name.
 pub(super) fn find_attribute(name: &str) -> Option<&'static Attribute> {
     ATTRIBUTES.iter().find(|known| known.name == name)
 }
@@ -115,13 +115,13 @@ pub(super) fn attribute_names() -> String {
     names.join(", ")
 }
 
-/// The items of a list.
+/// Splits a list into its items.
 pub(super) fn list_items(value: &str) -> impl Iterator<Item = &str> {
     let items = value.split(['\n', ',']).map(str::trim);
     items.filter(|item| !item.is_empty())
 }
 
-/// The value of a switch.
+/// Parses the value of a switch.
 pub(super) fn parse_switch(value: &str) -> Option<bool> {
     match value {
         "true" => Some(true),
@@ -130,8 +130,8 @@ pub(super) fn parse_switch(value: &str) -> Option<bool> {
     }
 }
 
-/// The options that attributes come to in one of the commands. A value is never an argument of its
-/// own, so none can be taken for another option.
+/// Converts attributes to the options of a command. Each value is part of its option's argument
+/// (`--flag=value`), so it cannot be parsed as another option.
 pub(super) fn command_options(attributes: &BTreeMap<String, String>, phase: Phase) -> Vec<String> {
     let mut options = Vec::new();
     for known in ATTRIBUTES {

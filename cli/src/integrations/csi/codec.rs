@@ -1,4 +1,4 @@
-//! Messages as tonic sends and receives them.
+//! Encodes and decodes messages for tonic.
 
 use std::marker::PhantomData;
 

@@ -1,8 +1,8 @@
 //! Credentials for the restore and save of a volume.
 //!
-//! A pod that names its own remote, or that brings secrets, gets no credentials of the node:
-//! neither variables nor files, nor those of the machine's metadata service. Secrets become
-//! variables of the one process that restores or saves, and are otherwise kept in memory only.
+//! A pod that names its own remote, or that has secrets, gets none of the node's credentials: no
+//! variables, no files, and no access to the machine's metadata service. Secrets become environment
+//! variables of the one process that restores or saves; otherwise they stay in memory.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,8 +13,8 @@ use tonic::Status;
 
 use super::spec::Spec;
 
-/// Permitted names of secrets: variables that are credentials themselves, and some that go with
-/// them. None names a file or a program, which would be one of the node.
+/// The allowed names of secrets: credentials, and variables that belong to them. None names a file
+/// or a program, because that would be one of the node's.
 const SECRETS: [&str; 15] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -32,7 +32,7 @@ const SECRETS: [&str; 15] = [
     "AZURE_CLIENT_ID",
     "AZURE_CLIENT_SECRET",
 ];
-/// Those that make a secret one to sign in with, rather than an addition to the node's.
+/// Secrets that identify an account. The others only add to an identity.
 const DECISIVE: [&str; 8] = [
     "AWS_SECRET_ACCESS_KEY",
     "GOOGLE_SERVICE_ACCOUNT_KEY",
@@ -55,14 +55,14 @@ const OF_THE_NODE: [&str; 9] = [
     "STORAGE_EMULATOR_HOST",
     "SSL_CERT_",
 ];
-/// The node's settings that go with its credentials and with no others.
+/// Settings of the node that apply only to its own credentials.
 const HOW_THE_NODE_SIGNS_IN: [&str; 4] = [
     "CACHEFS_ANONYMOUS",
     "CACHEFS_EXTERNAL_ID",
     "CACHEFS_ROLE_ARN",
     "CACHEFS_ROLE_SESSION_NAME",
 ];
-/// Variables that matter to any run of this program, whoever it is for.
+/// Variables that every run of this program needs.
 const GENERAL: [&str; 8] = [
     "PATH",
     "TZ",
@@ -73,10 +73,10 @@ const GENERAL: [&str; 8] = [
     "HTTP_PROXY",
     "NO_PROXY",
 ];
-/// Shorter values are not looked for in messages: they would be found everywhere.
+/// Minimum length of values to mask: shorter ones would match unrelated text.
 const MASKED: usize = 8;
 
-/// The secrets of one pod. Shows their names only.
+/// The secrets of one pod. `Debug` shows only their names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Secrets(BTreeMap<String, String>);
 
@@ -87,11 +87,11 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Takes those that came with a request.
+    /// Validates the secrets of a request.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for names that are not known, and when there is nothing to sign in with.
+    /// `INVALID_ARGUMENT` for unknown names, and if no secret identifies an account.
     pub(super) fn read(secrets: BTreeMap<String, String>) -> Result<Self, Status> {
         if let Some(unknown) = secrets
             .keys()
@@ -112,20 +112,20 @@ impl Secrets {
         Ok(Self(secrets))
     }
 
-    /// Whether there are none.
+    /// Whether the pod has no secrets.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// A text without any of the values.
+    /// Replaces all secret values in a text.
     pub(super) fn mask(&self, text: &str) -> String {
         let values = self.0.values().filter(|value| value.len() >= MASKED);
         values.fold(text.to_owned(), |text, value| text.replace(value, "***"))
     }
 }
 
-/// The environment of a run for a volume. `node` are the node's own settings of its remote, and
-/// `nowhere` is an empty directory.
+/// The environment for a run of this program for a volume. `node` has the node's settings of its
+/// remote; `nowhere` is an empty directory.
 pub(super) fn run_environment(
     spec: &Spec,
     secrets: &Secrets,
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(value(&theirs, "CACHEFS_SSE"), None);
         assert_eq!(value(&theirs, "HOME").unwrap(), "/nowhere");
         assert_eq!(value(&theirs, "CACHEFS_ANONYMOUS").unwrap(), "true");
-        // Even with secrets that do not fit the remote, the machine's identity is not used.
+        // Even if the secrets do not fit the remote, the machine's identity must not be used.
         let incomplete = secrets(&[("AZURE_CLIENT_SECRET", "x")]).unwrap();
         for spec in [spec(&[]), spec(&[("remote", "gs://pod")])] {
             let variables = run_environment(&spec, &incomplete, &node, nowhere);

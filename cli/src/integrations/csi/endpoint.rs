@@ -1,4 +1,4 @@
-//! Where kubelet calls.
+//! The address at which kubelet connects.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

@@ -5,10 +5,10 @@ use tonic::Status;
 use super::volumes::CsiVolumes;
 use super::wire::{BoolValue, GetPluginInfoResponse, ProbeResponse};
 
-/// The name that `CSIDriver`, pods and kubelet know this driver by.
+/// The driver's name for `CSIDriver`, pods and kubelet.
 pub(crate) const DRIVER: &str = "csi.cachefs.io";
 
-/// Name and version.
+/// Returns the name and version of the driver.
 pub(super) fn plugin_info() -> GetPluginInfoResponse {
     GetPluginInfoResponse {
         name: DRIVER.to_owned(),
@@ -16,10 +16,10 @@ pub(super) fn plugin_info() -> GetPluginInfoResponse {
     }
 }
 
-/// Whether calls can be answered: the node's state can be read.
+/// Reports whether we can serve calls, which needs the node's state to be readable.
 ///
-/// No request is sent to the remote: kubelet restarts a container whose probe fails, which would
-/// not bring the remote back.
+/// Sends no request to the remote: kubelet restarts a container whose probe fails, which would not
+/// bring the remote back.
 pub(super) fn probe_state(volumes: &CsiVolumes) -> Result<ProbeResponse, Status> {
     match volumes.all() {
         Ok(_) => Ok(ProbeResponse {

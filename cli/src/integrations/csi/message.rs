@@ -1,6 +1,6 @@
-//! Structs as messages of Protocol Buffers, each field with its number, on top of prost's encoding.
+//! Declares structs as Protocol Buffers messages with field numbers, on top of prost's encoding.
 //!
-//! prost's own derive does the same, but adds a dependency whose features rebuild the bindings of
+//! prost's derive does the same, but adds a dependency whose features rebuild the bindings of
 //! RocksDB.
 
 /// Declares messages. A field is `NUMBER => VISIBILITY NAME: TYPE [SORT]`, where a sort is
@@ -51,7 +51,7 @@ macro_rules! message {
     )*};
 }
 
-/// The code for a field of each kind.
+/// Generates the code for a field of each kind.
 macro_rules! field {
     (encode [plain $of:ident] $tag:literal, $value:expr, $buffer:ident) => {
         if !super::message::is_zero(&$value) {
@@ -124,7 +124,7 @@ macro_rules! field {
 
 pub(crate) use {field, message};
 
-/// Whether a scalar has the value that is left out.
+/// Whether a scalar has its default value, which is omitted from the wire.
 pub(crate) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -1,10 +1,11 @@
 //! Caches as volumes of pods: the node service of a CSI driver.
 //!
-//! Kubelet calls it over a Unix socket ([`server`], [`wire`]). A volume is an inline volume of one
+//! Kubelet connects over a Unix socket ([`server`], [`wire`]). A volume is an inline volume of one
 //! pod: it starts with a restore ([`publish`]) and ends with a save ([`unpublish`]); [`attributes`]
-//! lists the settings of pods. Both are runs of this program in the namespace of the service, from
-//! which mounts propagate to the host and to the pod ([`run`]). The state of volumes is on disk
-//! ([`state`]), so the service may be replaced while pods run; secrets are not ([`credentials`]).
+//! lists the settings of pods. Both are runs of this program in the mount namespace of the service,
+//! from which mounts propagate to the host and to the pod ([`run`]). The state of volumes is on
+//! disk ([`state`]), so the service can be replaced while pods run; secrets are only in memory
+//! ([`credentials`]).
 
 mod attributes;
 mod codec;
@@ -41,23 +42,23 @@ use crate::{output, setup};
 use node::NodeService;
 use volumes::{CsiVolumes, Settings};
 
-/// How long work that no call waits for may take when the service ends, before it is interrupted.
+/// Grace period at shutdown for work that no call waits for.
 const LEFTOVERS: Duration = Duration::from_secs(1);
 
-/// How the service is run.
+/// Configuration of the service.
 #[derive(Debug)]
 pub(crate) struct CsiService {
-    /// Where kubelet calls.
+    /// The socket that kubelet connects to.
     pub(crate) endpoint: Endpoint,
     /// The name of this node in Kubernetes.
     pub(crate) node_id: String,
-    /// Whether scopes belong to the namespace of the pod.
+    /// Whether scopes are prefixed with the namespace of the pod.
     pub(crate) namespaced: bool,
-    /// How long a restore may take where the pod does not say.
+    /// Default time limit of a restore.
     pub(crate) restore_timeout: Duration,
-    /// How long a save may take where the pod does not say.
+    /// Default time limit of a save.
     pub(crate) save_timeout: Duration,
-    /// How long a call may wait for its answer.
+    /// Maximum time before a call is answered.
     pub(crate) answer_within: Duration,
     /// The command line of this program, which checks attributes.
     pub(crate) parser: clap::Command,
@@ -67,7 +68,7 @@ pub(crate) struct CsiService {
 ///
 /// # Errors
 ///
-/// When it cannot listen, or the store cannot be opened.
+/// If it cannot listen, or the store cannot be opened.
 pub(crate) fn serve_csi(global: &Global, service: &CsiService) -> anyhow::Result<()> {
     let volumes = CsiVolumes::open(Settings {
         store: setup::open_store(global)?,
@@ -88,7 +89,7 @@ pub(crate) fn serve_csi(global: &Global, service: &CsiService) -> anyhow::Result
     let (stop, stopping) = watch::channel(false);
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network runtime")?;
-    // Kubelet and the sidecars are root; the secrets of pods come through here.
+    // Kubelet and the sidecars are root. Nobody else may connect: calls carry the secrets of pods.
     let (listener, file) = listen_on(service.endpoint.path(), "--listen")?;
     let listener = {
         listener
@@ -118,7 +119,7 @@ pub(crate) fn serve_csi(global: &Global, service: &CsiService) -> anyhow::Result
     Ok(())
 }
 
-/// The node's remote and its options, for runs of this program.
+/// The node's remote and its settings, as variables for runs of this program.
 fn node_variables(global: &Global) -> Vec<(&'static str, String)> {
     let mut variables = global.remote.variables();
     if let Some(timeout) = global.timeout {

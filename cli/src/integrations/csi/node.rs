@@ -1,4 +1,4 @@
-//! The calls of kubelet, with everything in them checked.
+//! The calls of kubelet, with all arguments validated.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use super::volumes::{CsiVolumes, VolumeAction};
 use super::wire::{self, mode, rpc};
 use super::{stats, volumes};
 
-/// The longest name of a node or a volume, in bytes, by the interface's rules.
+/// Maximum length in bytes of a node's or volume's name, from the CSI specification.
 const MAX_NAME: usize = 256;
-/// Characters that mean something in paths of caches.
+/// Characters with a special meaning in the paths of caches.
 const SPECIAL: [char; 9] = ['*', '?', '[', ']', '{', '}', '!', '\n', '\0'];
 
-/// The service.
+/// The node service.
 pub(super) struct NodeService {
     id: String,
     volumes: Arc<CsiVolumes>,
 }
 
 impl NodeService {
-    /// The service of a node of this name.
+    /// Creates the service for a node.
     ///
     /// # Errors
     ///
-    /// A usage error for a name that kubelet would not take.
+    /// A usage error for a name that kubelet would reject.
     pub(super) fn new(id: &str, volumes: CsiVolumes) -> Result<Self, cachefs::Error> {
         if id.is_empty() || id.len() > MAX_NAME || id.chars().any(char::is_control) {
             return Err(cachefs::Error::usage(
@@ -48,7 +48,7 @@ impl NodeService {
         &self.volumes
     }
 
-    /// Capabilities of this service beyond publishing.
+    /// The optional capabilities of this service.
     pub(super) fn capabilities() -> wire::NodeGetCapabilitiesResponse {
         let all = [
             rpc::GET_VOLUME_STATS,
@@ -63,7 +63,7 @@ impl NodeService {
         }
     }
 
-    /// Which node this is.
+    /// The name of this node.
     pub(super) fn info(&self) -> wire::NodeGetInfoResponse {
         wire::NodeGetInfoResponse {
             node_id: self.id.clone(),
@@ -134,7 +134,7 @@ fn volume_id(id: String) -> Result<String, Status> {
     }
 }
 
-/// A path of kubelet's. One that means something else as the path of a cache is refused.
+/// Parses a path from kubelet. Rejects a path that has a special meaning as the path of a cache.
 fn parse_path(field: &str, text: &str) -> Result<PathBuf, Status> {
     if text.is_empty() {
         return Err(Status::invalid_argument(format!("{field} is missing")));
@@ -154,7 +154,7 @@ fn parse_path(field: &str, text: &str) -> Result<PathBuf, Status> {
     Ok(path.to_owned())
 }
 
-/// Checks how the volume is to be seen; returns whether it is only read.
+/// Checks the requested access to the volume; returns whether it is read-only.
 fn check_capability(capability: Option<&wire::VolumeCapability>) -> Result<bool, Status> {
     let invalid = |message: &str| Err(Status::invalid_argument(message));
     let Some(capability) = capability else {

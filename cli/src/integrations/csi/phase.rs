@@ -1,6 +1,6 @@
-//! The two commands that are run for a volume.
+//! The two commands that the service runs for a volume.
 
-/// One of the two commands that are run for a volume.
+/// A command that the service runs for a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Restore,
@@ -8,7 +8,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// The command.
+    /// The command's name.
     pub(super) fn command(self) -> &'static str {
         match self {
             Self::Restore => "restore",
@@ -26,11 +26,11 @@ impl Phase {
     }
 }
 
-/// Which commands take an option.
+/// The commands that have an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
     Both,
-    /// Both, and it says where the caches are.
+    /// Both; the option also locates the remote.
     Remote,
     Restore,
     Save,

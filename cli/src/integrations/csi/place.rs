@@ -1,4 +1,4 @@
-//! The directory where a pod sees its volume: made, made read-only, and taken away.
+//! The target directory of a volume: creates it, makes it read-only, and removes it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,19 +17,19 @@ use crate::output;
 /// State of a volume's target path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TargetState {
-    /// A mount of a cache that answers.
+    /// A cache is mounted, and its daemon responds.
     Mounted,
     /// A mount whose daemon is gone.
     Dead,
-    /// A cache was mounted before the node was restarted.
+    /// A cache was mounted before the node rebooted.
     Gone,
-    /// A plain directory: nothing matched, the cache was out of reach, or it was copied.
+    /// A plain directory: a miss, an unreachable remote, or a copied cache.
     Plain,
-    /// No directory.
+    /// No directory exists.
     Nothing,
 }
 
-/// Looks at a place. Waits a few seconds at most for a mount that hangs.
+/// Inspects a target path. Waits at most a few seconds for a mount that hangs.
 pub(super) fn inspect_target(store: &StoreDir, target: &Path) -> cachefs::Result<TargetState> {
     let records = MountRecords::new(store);
     if let Some(record) = records.get(target)?
@@ -48,8 +48,8 @@ pub(super) fn inspect_target(store: &StoreDir, target: &Path) -> cachefs::Result
     }
 }
 
-/// Makes the directory, open to every user of the pod as an `emptyDir` is. Nobody else gets there:
-/// the directories above are kubelet's.
+/// Creates the directory with write access for every user of the pod, like an `emptyDir`. Other
+/// users of the node cannot reach it, because its parents are kubelet's.
 pub(super) fn make_target(target: &Path) -> cachefs::Result<()> {
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -62,10 +62,10 @@ pub(super) fn make_target(target: &Path) -> cachefs::Result<()> {
     }
 }
 
-/// Makes the target read-only, unless it is.
+/// Makes the target read-only, unless it is already.
 ///
-/// A mount propagates to other namespaces with its present flags, and later changes stay here. So
-/// we bind and remount it at `aside`, a directory of ours, and then bind that over the target.
+/// A mount propagates to other namespaces with its current flags; later changes stay local. So we
+/// bind and remount it at `aside`, a directory of ours, and then bind that over the target.
 pub(super) fn protect_target(target: &Path, aside: &Path) -> cachefs::Result<()> {
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
     if table.topmost_at(target).is_some_and(|it| it.read_only) {
@@ -78,23 +78,23 @@ pub(super) fn protect_target(target: &Path, aside: &Path) -> cachefs::Result<()>
     let bound = mount_change(aside, MountPropagationFlags::PRIVATE)
         .and_then(|()| mount_remount(aside, flags, ""))
         .and_then(|()| mount_bind(aside, target));
-    // It is at its place by now, or of no use.
+    // The mount at `aside` is now bound to the target, or the bind failed.
     let away = rustix::mount::unmount(aside, UnmountFlags::DETACH);
     bound.and(away).map_err(failed)?;
     fs::remove_dir(aside).map_err(Error::io("remove", aside))
 }
 
-/// Takes away whatever a volume has left: mounts, the record, and the directory.
+/// Removes everything that a volume left: mounts, the record, and the directory.
 ///
 /// # Errors
 ///
-/// When a mount cannot be taken away. Nothing below a mount is ever removed.
+/// If a mount cannot be removed. Never deletes anything below a mount.
 pub(super) fn clear_target(store: &StoreDir, target: &Path) -> cachefs::Result<()> {
     unprotect_target(target)?;
     let records = MountRecords::new(store);
     if records.get(target)?.is_some() {
         let done = match unmount_path(store, target, false) {
-            // The pod is gone; the remaining user is a namespace that is ending.
+            // The pod is gone, so only a namespace that is being destroyed still holds the mount.
             Err(Error::Unmount(error)) => {
                 tracing::info!("{}", cachefs::describe_chain(&error));
                 unmount_path(store, target, true)?
@@ -125,7 +125,7 @@ pub(super) fn clear_target(store: &StoreDir, target: &Path) -> cachefs::Result<(
     }
 }
 
-/// Takes away read-only mounts over the place.
+/// Removes the read-only mounts over the target.
 pub(super) fn unprotect_target(target: &Path) -> cachefs::Result<()> {
     loop {
         let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;

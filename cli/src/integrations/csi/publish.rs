@@ -1,4 +1,4 @@
-//! Showing a cache to a pod.
+//! Mounts a cache into a pod.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::state::CsiVolume;
 use super::volumes::{CsiVolumes, error_status, volume_label};
 use crate::output;
 
-/// A request of kubelet.
+/// A publish request from kubelet.
 pub(super) struct Publish {
     pub(super) id: String,
     pub(super) target: std::path::PathBuf,
@@ -21,13 +21,13 @@ pub(super) struct Publish {
     pub(super) secrets: Secrets,
 }
 
-/// Shows the cache at its place, unless it is there.
+/// Mounts the cache at its target, unless it is mounted already.
 ///
 /// # Errors
 ///
-/// `ALREADY_EXISTS` when the volume was published and was to be something else;
-/// `FAILED_PRECONDITION` when it is somewhere else, or its place is another's. A cache that is out
-/// of reach is no error, unless the pod says so.
+/// `ALREADY_EXISTS` if the volume was published with other attributes; `FAILED_PRECONDITION` if it
+/// is published at another target, or its target belongs to another volume. An unreachable remote
+/// is no error, unless the pod requests one.
 pub(super) fn publish_volume(volumes: &CsiVolumes, asked: Publish) -> Result<(), Status> {
     let known = volumes.state.get(&asked.id).map_err(error_status)?;
     if let Some(known) = &known {
@@ -48,7 +48,7 @@ pub(super) fn publish_volume(volumes: &CsiVolumes, asked: Publish) -> Result<(),
         namespace: records.namespace(),
         identity: records.identity().map(str::to_owned),
         is_published: known.as_ref().is_some_and(|known| known.is_published),
-        // The key keeps its first expansion, even if its template contains a time.
+        // The key keeps its first expansion, even if its template contains `{{ epoch }}`.
         spec: known.as_ref().map_or(spec, |known| known.spec.clone()),
         id,
         target,
@@ -77,8 +77,7 @@ pub(super) fn publish_volume(volumes: &CsiVolumes, asked: Publish) -> Result<(),
     record_volume(volumes, known.as_ref(), &volume)
 }
 
-/// Writes the record of a volume, unless it is unchanged: kubelet repeats its requests all the
-/// time.
+/// Writes the record of a volume if it changed: kubelet repeats its requests often.
 fn record_volume(
     volumes: &CsiVolumes,
     known: Option<&CsiVolume>,
@@ -90,7 +89,7 @@ fn record_volume(
     volumes.state.put(volume).map_err(error_status)
 }
 
-/// Whether a known volume is the requested one.
+/// Whether a known volume matches the request.
 fn check_agreement(known: &CsiVolume, asked: &Publish) -> Result<(), Status> {
     if known.target != asked.target {
         return Err(Status::failed_precondition(format!(
@@ -107,7 +106,7 @@ fn check_agreement(known: &CsiVolume, asked: &Publish) -> Result<(), Status> {
     Ok(())
 }
 
-/// Whether no other volume is at the place.
+/// Whether no other volume uses the target.
 fn is_free(volumes: &CsiVolumes, asked: &Publish) -> Result<(), Status> {
     let all = volumes.all().map_err(error_status)?;
     match all.iter().find(|other| other.target == asked.target) {
@@ -126,7 +125,7 @@ fn restore_volume(
     secrets: &Secrets,
 ) -> Result<(), Status> {
     if volume.spec.read_only {
-        // A mount over a dead one has to be removed first.
+        // A mount over a dead one must be removed first.
         place::unprotect_target(path).map_err(error_status)?;
     }
     match volumes.run(volume, Phase::Restore, path, secrets) {
@@ -146,13 +145,13 @@ fn restore_volume(
     }
 }
 
-/// Leaves nothing of a volume that was never there for its pod.
+/// Removes all traces of a volume that was never published.
 fn abandon_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) {
     volumes.forget(&volume.id);
     let cleared = place::clear_target(&volumes.settings.store, path)
         .and_then(|()| volumes.state.remove(&volume.id));
     if let Err(error) = cleared {
-        // Kubelet will request to unpublish or publish it again; both handle leftovers.
+        // Kubelet will unpublish or publish it again; both clean up leftovers.
         tracing::warn!(
             "{}: {}",
             volume_label(volume),
@@ -161,7 +160,7 @@ fn abandon_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) {
     }
 }
 
-/// The path without links, as records have it. Works for a mount that is dead.
+/// The path with links resolved, as in mount records. Works even if the mount is dead.
 pub(super) fn canonical_target(target: &Path) -> Result<std::path::PathBuf, Status> {
     let resolved = match (target.parent(), target.file_name()) {
         (Some(parent), Some(name)) => parent.canonicalize().map(|parent| parent.join(name)),

@@ -1,7 +1,7 @@
-//! A restore or a save as a run of this program, with an environment of its own.
+//! Runs a restore or a save as a separate process of this program, with its own environment.
 //!
-//! Credentials of one pod are then known to one process, which is gone when it is done; and one
-//! that hangs, in a kernel or at a server, can be ended.
+//! So the credentials of a pod are known only to a short-lived process. We can also kill a process
+//! that hangs in the kernel or on a server.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
@@ -16,40 +16,40 @@ use tonic::Status;
 use super::credentials::Secrets;
 use crate::{exit, output};
 
-/// How long a run may take beyond its own limit, which it keeps itself unless something is wrong.
+/// Extra time beyond the run's own limit, which it normally enforces itself.
 const GRACE: Duration = Duration::from_secs(10);
-/// Time for a run to end after it was told to.
+/// Time for a run to exit after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often a run is looked at.
+/// Polling interval for the exit of a run.
 const POLL: Duration = Duration::from_millis(5);
-/// How many of the last lines go into an error.
+/// Maximum number of output lines in an error.
 const SHOWN: usize = 6;
 
-/// A run of this program.
+/// A process of this program for one volume.
 pub(super) struct CsiServer<'a> {
     pub(super) arguments: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
-    /// Values to hide in the log.
+    /// Values to mask in the log.
     pub(super) secrets: &'a Secrets,
-    /// An empty directory.
+    /// An empty directory to run in.
     pub(super) directory: &'a Path,
-    /// How long it may take by its own account.
+    /// The time limit that the run enforces itself.
     pub(super) limit: Duration,
     /// Prefix of each line in the log.
     pub(super) who: &'a str,
 }
 
-/// How a run ended.
+/// Result of a run.
 #[derive(Debug)]
 pub(super) struct Ran {
-    /// The exit code; `None` when it was ended by a signal.
+    /// The exit code; `None` if a signal killed it.
     pub(super) code: Option<u8>,
-    /// The last lines that it said.
+    /// The last lines of its output.
     said: Vec<String>,
 }
 
 impl Ran {
-    /// The failure for kubelet; `None` if there was none.
+    /// The error for kubelet; `None` if the run succeeded.
     pub(super) fn refusal(&self) -> Option<Status> {
         let said = self.said.join("\n");
         Some(match self.code {
@@ -66,13 +66,13 @@ impl Ran {
 }
 
 impl CsiServer<'_> {
-    /// Runs it to its end, or ends it when its time is long over.
+    /// Runs the process to its end, or kills it well after its time limit.
     ///
     /// # Errors
     ///
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub(super) fn run(self) -> std::io::Result<Ran> {
-        // This very program, also when its file was replaced since.
+        // The running binary, even if its file has been replaced.
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("cachefs")
@@ -95,13 +95,13 @@ impl CsiServer<'_> {
         let status = wait_until(&mut child, Instant::now() + self.limit + GRACE)?;
         Ok(Ran {
             code: status.code().and_then(|code| u8::try_from(code).ok()),
-            // It has no reason to panic.
+            // The thread does not panic.
             said: said.and_then(|it| it.join().ok()).unwrap_or_default(),
         })
     }
 }
 
-/// Asks the kernel to interrupt the run when the thread that waits for it is gone.
+/// Asks the kernel to interrupt the run if the thread that waits for it dies.
 fn end_with_parent(command: &mut Command) {
     // SAFETY: the closure makes one system call and touches no memory of the parent's.
     unsafe {
@@ -120,7 +120,7 @@ fn wait_until(child: &mut Child, deadline: Instant) -> std::io::Result<std::proc
         }
         match asked {
             None if Instant::now() >= deadline => {
-                // It may have ended by itself just now.
+                // The process may have exited already.
                 let _ = kill_process(Pid::from_child(child), Signal::TERM);
                 asked = Some(Instant::now());
             }
@@ -134,7 +134,7 @@ fn wait_until(child: &mut Child, deadline: Instant) -> std::io::Result<std::proc
     }
 }
 
-/// Logs the output of a run, and keeps the end of it.
+/// Logs the output of a run, and keeps its last lines.
 fn collect_output(
     pipe: impl Read + Send + 'static,
     secrets: Secrets,

@@ -13,43 +13,42 @@ use super::phase::Phase;
 use crate::global::parse_duration;
 use crate::keys;
 
-/// The prefix of attributes that Kubernetes adds.
+/// Prefix of the attributes that Kubernetes adds.
 const OF_KUBERNETES: &str = "csi.storage.k8s.io/";
 
-/// No pod keeps a restore or a save going for longer: it takes a thread and a process of the
-/// node's.
+/// Upper limit for the time limits of pods: each restore or save uses a thread and a process.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// The node administrator's settings for all volumes.
+/// The administrator's settings for all volumes of the node.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
-    /// The scope of volumes that name none.
+    /// The default scope of volumes.
     pub(super) scope: String,
-    /// Whether scopes belong to the namespace of the pod.
+    /// Whether scopes are prefixed with the namespace of the pod.
     pub(super) namespaced: bool,
-    /// The command line of this program, whose options the attributes become.
+    /// The command line of this program, which validates the attributes.
     pub(super) parser: clap::Command,
 }
 
-/// The description of a volume. It contains no secrets, because it is written to disk.
+/// The specification of a volume. Contains no secrets, because it is written to disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Spec {
-    /// The attributes as the pod has them, without those of Kubernetes.
+    /// The attributes as set by the pod, without those of Kubernetes.
     pub(super) asked: BTreeMap<String, String>,
-    /// The same with keys expanded and scopes by the rules of the node.
+    /// The same attributes, with keys expanded and scopes prefixed by the rules of the node.
     resolved: BTreeMap<String, String>,
-    /// Whether the pod may only read.
+    /// Whether the pod has read-only access.
     pub(super) read_only: bool,
-    /// Namespace and name of the pod, where Kubernetes tells.
+    /// Namespace and name of the pod, if Kubernetes passes them.
     pub(super) pod: Option<String>,
 }
 
 impl Spec {
-    /// Parses the attributes of a request.
+    /// Parses and validates the attributes of a request.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT`, with the fault and a correct alternative.
+    /// `INVALID_ARGUMENT`, with the error and the fix.
     pub(super) fn read(
         context: &BTreeMap<String, String>,
         read_only: bool,
@@ -102,12 +101,12 @@ impl Spec {
         Ok(spec)
     }
 
-    /// The key, expanded.
+    /// The expanded key.
     pub(super) fn key(&self) -> &str {
         self.resolved.get(KEY).map_or("", String::as_str)
     }
 
-    /// Whether the pod names a remote of its own.
+    /// Whether the pod names its own remote.
     pub(super) fn names_remote(&self) -> bool {
         self.resolved.contains_key(REMOTE)
     }
@@ -118,7 +117,7 @@ impl Spec {
         value.and_then(|value| attributes::parse_switch(value)) == Some(true)
     }
 
-    /// Why nothing is saved, if nothing is.
+    /// The reason to skip the save, if any.
     pub(super) fn no_save(&self) -> Option<&'static str> {
         if self.read_only {
             Some("the volume is read-only")
@@ -131,7 +130,7 @@ impl Spec {
         }
     }
 
-    /// How long a command may take, [`LONGEST`] at most where the pod says it.
+    /// The time limit of a command: the pod's, up to [`LONGEST`], or else the default.
     pub(super) fn limit(&self, phase: Phase, default: Duration) -> Duration {
         let name = match phase {
             Phase::Restore => "restoreTimeout",
@@ -143,7 +142,7 @@ impl Spec {
             .map_or(default, |time| time.min(LONGEST.max(default)))
     }
 
-    /// The arguments of a command for this volume, which may take `limit`.
+    /// The arguments of a command for this volume, with `limit` as its time limit.
     pub(super) fn arguments(&self, phase: Phase, path: &Path, limit: Duration) -> Vec<String> {
         let mut resolved = self.resolved.clone();
         let time = format!("{}ms", limit.as_millis());
@@ -157,7 +156,7 @@ impl Spec {
         arguments
     }
 
-    /// Has the commands' own parser look at all values.
+    /// Validates all values with the parser of the commands.
     fn check_values(&self, parser: &clap::Command) -> Result<(), Status> {
         for phase in [Phase::Restore, Phase::Save] {
             let parse = |attributes: &BTreeMap<String, String>| {
@@ -186,7 +185,7 @@ impl Spec {
     }
 }
 
-/// The values that there are, if the parser knows them.
+/// The valid values of the option, if the parser knows them.
 fn possible_values(error: &clap::Error) -> String {
     use clap::error::{ContextKind, ContextValue};
     match error.get(ContextKind::ValidValue) {
@@ -199,7 +198,7 @@ fn possible_values(error: &clap::Error) -> String {
     }
 }
 
-/// Checks names, and attributes that a pod must not set.
+/// Checks the names of attributes, and the values that a pod must not set.
 fn check_attributes(asked: &BTreeMap<String, String>) -> Result<(), Status> {
     if let Some(unknown) = asked
         .keys()
@@ -248,8 +247,8 @@ fn check_attributes(asked: &BTreeMap<String, String>) -> Result<(), Status> {
     Ok(())
 }
 
-/// Expands the templates of an attribute, each on a line. Files of the node are none of the pod's
-/// business, so there are no files and no variables.
+/// Expands the templates of an attribute, one per line. Templates of a pod must not see the node,
+/// so they have no files and no variables.
 fn expand_templates(name: &str, templates: &str) -> Result<String, Status> {
     let refused = |error: keys::KeyError| {
         invalid_argument(&format!(
@@ -286,7 +285,7 @@ fn expand_templates(name: &str, templates: &str) -> Result<String, Status> {
     Ok(expanded.join("\n"))
 }
 
-/// Scopes below that of a namespace.
+/// Prefixes scopes with the scope of a namespace.
 fn own_scopes(namespace: &str, scopes: &str) -> String {
     let own = attributes::list_items(scopes).map(|scope| format!("namespace/{namespace}/{scope}"));
     own.collect::<Vec<_>>().join("\n")

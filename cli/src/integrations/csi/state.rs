@@ -1,7 +1,7 @@
 //! Records of volumes on disk, because the service may be replaced between publishing and
 //! unpublishing.
 //!
-//! One file for each volume, without secrets.
+//! There is one file per volume, without secrets.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -13,35 +13,35 @@ use serde::{Deserialize, Serialize};
 
 use super::spec::Spec;
 
-/// A volume that was published, or was to be.
+/// A volume that was published, or is being published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CsiVolume {
     /// Kubelet's id of the volume.
     pub(super) id: String,
-    /// Where it was published, as kubelet wrote it.
+    /// The target path, as kubelet wrote it.
     pub(super) target: PathBuf,
     /// The cache.
     pub(super) spec: Spec,
-    /// Whether it was restored with secrets of the pod, which are not here.
+    /// Whether it was restored with secrets of the pod, which are not in the record.
     pub(super) with_secrets: bool,
-    /// The mount namespace that it was restored in: its inode number.
+    /// The inode number of the mount namespace of the restore.
     pub(super) namespace: u64,
-    /// Distinguishes that namespace from later ones with its number; none for the machine's own,
-    /// and in records of older versions.
+    /// Distinguishes the namespace from later ones with the same inode number; `None` for the
+    /// machine's own namespace, and in records of older versions.
     #[serde(default)]
     pub(super) identity: Option<String>,
-    /// Whether it was ever there for the pod; until then nothing in it is worth saving.
+    /// Whether the pod ever had the volume; before that there is nothing to save.
     pub(super) is_published: bool,
 }
 
-/// The files.
+/// The directory of the records.
 #[derive(Debug)]
 pub(super) struct CsiState {
     directory: PathBuf,
 }
 
 impl CsiState {
-    /// Opens the directory, and makes it if need be.
+    /// Opens the directory, and creates it if needed.
     pub(super) fn open(directory: PathBuf) -> cachefs::Result<Self> {
         fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
         Ok(Self { directory })
@@ -52,12 +52,12 @@ impl CsiState {
         self.directory.join(format!("{}.json", &hash[..24]))
     }
 
-    /// The record of a volume.
+    /// Reads the record of a volume; `None` if there is none.
     pub(super) fn get(&self, id: &str) -> cachefs::Result<Option<CsiVolume>> {
         Ok(read_volume(&self.file(id))?.filter(|volume| volume.id == id))
     }
 
-    /// All volumes.
+    /// Reads the records of all volumes.
     pub(super) fn all(&self) -> cachefs::Result<Vec<CsiVolume>> {
         let entries = fs::read_dir(&self.directory);
         let entries = entries.map_err(Error::io("read", &self.directory))?;
@@ -67,7 +67,7 @@ impl CsiState {
         volumes.filter_map(Result::transpose).collect()
     }
 
-    /// Remembers a volume.
+    /// Writes the record of a volume.
     pub(super) fn put(&self, volume: &CsiVolume) -> cachefs::Result<()> {
         let file = self.file(&volume.id);
         let bytes = serde_json::to_vec_pretty(volume)
@@ -75,7 +75,7 @@ impl CsiState {
         replace_file(&file, &bytes, Durability::Volatile).map_err(Error::io("write", file))
     }
 
-    /// Forgets a volume.
+    /// Removes the record of a volume.
     pub(super) fn remove(&self, id: &str) -> cachefs::Result<()> {
         let file = self.file(id);
         match fs::remove_file(&file) {
@@ -90,7 +90,8 @@ impl CsiState {
 fn read_volume(file: &Path) -> cachefs::Result<Option<CsiVolume>> {
     match fs::read(file) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)
-            // Torn by a crash of the machine: kubelet takes such a volume down and sees it gone.
+            // Torn by a crash of the machine. Ignore it: kubelet unpublishes such a volume and
+            // finds it gone.
             .inspect_err(|error| tracing::warn!("{} is ignored: {error}", file.display()))
             .ok()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -1,4 +1,4 @@
-//! How full a volume is, and whether it works.
+//! Usage and health of a volume.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::place::{self, TargetState};
 use super::volumes::error_status;
 use super::wire::{NodeGetVolumeStatsResponse, VolumeCondition, VolumeUsage, unit};
 
-/// Looks at a volume. Its figures are those of the disk that changes are kept on.
+/// Inspects a volume. Its usage is that of the disk that holds the changes.
 pub(super) fn volume_stats(
     store: &StoreDir,
     path: &Path,

@@ -1,4 +1,4 @@
-//! Takes a cache from a pod: saves the changes of the job, then unmounts it.
+//! Removes a cache from a pod: saves the changes of the job, then unmounts it.
 
 use std::path::Path;
 
@@ -14,8 +14,8 @@ use crate::output;
 
 /// Saves and unmounts a published volume; a missing volume is no error.
 ///
-/// A failed save is logged and stops nothing: the pod is gone and could not react to it. Only
-/// mounts that cannot be removed are an error, and kubelet tries again.
+/// A failed save is only logged, because the pod is gone and could not react to it. If mounts
+/// cannot be removed, it is an error, and kubelet retries.
 pub(super) fn unpublish_volume(
     volumes: &CsiVolumes,
     id: &str,
@@ -78,7 +78,7 @@ fn save_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) -> Option<
         Err(error) => return lost(&cachefs::describe_chain(&error)),
     }
     match volumes.run(volume, Phase::Save, path, &secrets) {
-        // The run has logged its result.
+        // The run logged its own result.
         Ok(ran) if ran.code.is_some() => None,
         Ok(_) => lost("it timed out and was killed"),
         Err(status) => lost(status.message()),
@@ -89,10 +89,10 @@ fn is_empty(path: &Path) -> bool {
     std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Takes away an empty directory at the place of a volume that is not known. Anything more is
-/// somebody's.
+/// Removes an empty directory at the target of an unknown volume. Anything else may belong to
+/// someone.
 fn leave_nothing(target: &Path) -> Result<(), Status> {
-    // Most often there is nothing.
+    // Usually the directory does not exist.
     let _ = std::fs::remove_dir(target);
     Ok(())
 }

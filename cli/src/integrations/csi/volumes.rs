@@ -1,7 +1,7 @@
-//! All volumes of the node: the work in progress, and their credentials.
+//! All volumes of the node, with the operations in progress and their credentials.
 //!
-//! Kubelet waits two minutes for a call and then repeats it. So work continues after a call has
-//! timed out, and the next call finds it done, or keeps waiting.
+//! Kubelet waits two minutes for a call and then repeats it. So an operation continues after its
+//! call timed out, and the next call returns its result or keeps waiting.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,20 +20,20 @@ use super::spec::Rules;
 use super::state::{CsiState, CsiVolume};
 use crate::hints::word_hint;
 
-/// How the service works, by the node's administrator.
+/// The administrator's configuration of the service.
 #[derive(Debug)]
 pub(super) struct Settings {
     /// The local store.
     pub(super) store: StoreDir,
     /// The node's remote and options, as variables for a run of this program.
     pub(super) node: Vec<(&'static str, String)>,
-    /// About scopes.
+    /// Rules for scopes and attributes.
     pub(super) rules: Rules,
-    /// How long a restore may take.
+    /// Default time limit of a restore.
     pub(super) restore_timeout: Duration,
-    /// How long a save may take.
+    /// Default time limit of a save.
     pub(super) save_timeout: Duration,
-    /// How long a call may wait for its answer.
+    /// Maximum time before a call is answered.
     pub(super) answer_within: Duration,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum VolumeAction {
     Unpublish,
 }
 
-/// Something that is being done; the outcome is there when it is over.
+/// An operation in progress; its result is published at the end.
 struct PendingAction {
     action: VolumeAction,
     done: watch::Receiver<Option<Result<(), Status>>>,
@@ -55,9 +55,10 @@ pub(super) struct CsiVolumes {
     pub(super) settings: Settings,
     pub(super) state: CsiState,
     pending: Mutex<HashMap<String, PendingAction>>,
-    /// By volume; only secrets that kubelet sent since this process started.
+    /// Secrets by volume; only those that kubelet sent since this process started.
     secrets: Mutex<HashMap<String, Secrets>>,
-    /// An empty directory: where runs are started, and the home of those with other credentials.
+    /// An empty directory: the working directory of runs, and the home of those with a pod's
+    /// credentials.
     nowhere: PathBuf,
 }
 
@@ -85,29 +86,29 @@ impl CsiVolumes {
         self.state.all()
     }
 
-    /// A directory for a moment, of one volume alone.
+    /// A temporary directory for a volume.
     pub(super) fn aside(&self, id: &str) -> PathBuf {
         let hash = blake3::hash(id.as_bytes()).to_hex();
         let own = self.settings.store.path().join("csi");
         own.join(format!("aside-{}", &hash[..24]))
     }
 
-    /// Keeps the secrets of a volume, in memory.
+    /// Stores the secrets of a volume in memory.
     pub(super) fn learn(&self, id: &str, secrets: Secrets) {
         self.secrets.lock().insert(id.to_owned(), secrets);
     }
 
-    /// The secrets of a volume, if they are known.
+    /// The secrets of a volume, if known.
     pub(super) fn secrets(&self, id: &str) -> Option<Secrets> {
         self.secrets.lock().get(id).cloned()
     }
 
-    /// Forgets the secrets of a volume.
+    /// Drops the secrets of a volume.
     pub(super) fn forget(&self, id: &str) {
         self.secrets.lock().remove(id);
     }
 
-    /// Runs an operation on a volume in a thread, and waits for it as long as a call may.
+    /// Runs an operation on a volume in a thread, and waits for it until the call must be answered.
     ///
     /// # Errors
     ///
@@ -139,7 +140,7 @@ impl CsiVolumes {
         let mut pending = self.pending.lock();
         if let Some(under_way) = pending.get(id) {
             return match (under_way.action, action) {
-                // Both calls are for the same, and it is the same that they get.
+                // Both calls want the same result, so they share the operation.
                 (VolumeAction::Unpublish, VolumeAction::Unpublish) => Ok(under_way.done.clone()),
                 (VolumeAction::Publish, _) => Err(Status::aborted("the volume is being published")),
                 (VolumeAction::Unpublish, _) => {
@@ -170,7 +171,7 @@ impl CsiVolumes {
     ///
     /// # Errors
     ///
-    /// When it, or the daemon, cannot be started; how it ended is in the result.
+    /// If the process or the daemon cannot be started. The result has the exit code of the process.
     pub(super) fn run(
         &self,
         volume: &CsiVolume,
@@ -179,8 +180,8 @@ impl CsiVolumes {
         secrets: &Secrets,
     ) -> Result<Ran, Status> {
         let settings = &self.settings;
-        // The daemon inherits its environment from the process that starts it, so that must not be
-        // one with secrets.
+        // The daemon inherits the environment of the process that starts it. So we start it here,
+        // from a process without secrets.
         DaemonClient::connect(&settings.store).map_err(error_status)?;
         let default = match phase {
             Phase::Restore => settings.restore_timeout,

@@ -1,8 +1,7 @@
 //! The messages of the Container Storage Interface that a node service needs.
 //!
-//! Written by hand from the field numbers of CSI 1.x, so that building needs no `protoc` and no
-//! macros of another crate. Fields that are never looked at are left out: on the wire they are
-//! passed over.
+//! They are written by hand from the field numbers of CSI 1.x, so that the build needs no `protoc`
+//! and no macros of another crate. Fields that we never read are omitted; the decoder skips them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +15,7 @@ message! {
         1 => pub(crate) value: bool [plain bool],
     }
 
-    /// A request, or an answer, without any fields that matter here.
+    /// A request or response without fields that we read.
     #[derive(Debug)]
     pub(crate) struct Empty {}
 
@@ -31,7 +30,8 @@ message! {
         1 => pub(crate) ready: Option<BoolValue> [optional],
     }
 
-    /// Shows the names of secrets only, and of the context too: tokens come in it.
+    /// `Debug` shows only the names of secrets, and of the volume context, which can contain
+    /// tokens.
     pub(crate) struct NodePublishVolumeRequest {
         1 => pub(crate) volume_id: String [plain string],
         4 => pub(crate) target_path: String [plain string],
@@ -47,7 +47,7 @@ message! {
         2 => pub(crate) target_path: String [plain string],
     }
 
-    /// How a volume is to be seen: as a block device or as a directory.
+    /// The requested access to a volume: as a block device or as a directory.
     #[derive(Debug)]
     pub(crate) struct VolumeCapability {
         1 => pub(crate) block: Option<Empty> [optional],
@@ -97,7 +97,7 @@ message! {
         1 => pub(crate) capabilities: Vec<NodeServiceCapability> [repeated message],
     }
 
-    /// A capability; the only kind is wrapped in a message of its own.
+    /// A capability; its only kind is wrapped in a message of its own.
     #[derive(Debug)]
     pub(crate) struct NodeServiceCapability {
         1 => pub(crate) rpc: Option<Rpc> [optional],
@@ -114,7 +114,7 @@ message! {
     }
 }
 
-/// How many nodes and writers share a volume, as `AccessMode` has it.
+/// Access modes: how many nodes and writers share a volume.
 pub(crate) mod mode {
     pub(crate) const SINGLE_NODE_WRITER: i32 = 1;
     pub(crate) const SINGLE_NODE_READER_ONLY: i32 = 2;
@@ -131,7 +131,7 @@ pub(crate) mod unit {
     pub(crate) const INODES: i32 = 2;
 }
 
-/// The capabilities of a node service, as [`Rpc`] has them.
+/// The capabilities of a node service, the values of [`Rpc`].
 pub(crate) mod rpc {
     pub(crate) const GET_VOLUME_STATS: i32 = 2;
     pub(crate) const VOLUME_CONDITION: i32 = 4;
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_interface() {
         // Field 1, "v"; field 5 { field 2 {}, field 3 { field 1: 1 } }; field 6: true; field 8 {
-        // "a": "b" }; and a field 99 that is not known.
+        // "a": "b" }; and an unknown field 99.
         let bytes = b"\x0a\x01v\x2a\x06\x12\x00\x1a\x02\x08\x01\x30\x01\x42\x06\x0a\x01a\x12\x01b\x98\x06\x07";
         let request = NodePublishVolumeRequest::decode(&bytes[..]).unwrap();
         assert_eq!(request.volume_id, "v");

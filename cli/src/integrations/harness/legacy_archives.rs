@@ -1,4 +1,4 @@
-//! The archives that the plugin left: how they are called, and how they are found.
+//! The archives of the plugin: their names, and how to find them.
 
 use std::path::Path;
 
@@ -13,9 +13,9 @@ use tokio::runtime::Handle;
 use super::mounts::{MountBase, PluginMount};
 use crate::keys::{ExpandedKey, PartKind};
 
-/// The key as the plugin makes it of the same template: checksums are MD5 there.
+/// The key that the plugin makes from the same template: it uses MD5 for checksums.
 ///
-/// `by_branch` says that there was no template: then it is the MD5 of the branch.
+/// With `by_branch` there was no template, and the key is the MD5 of the branch.
 pub(super) fn old_key(expanded: &ExpandedKey, workspace: &Path, by_branch: bool) -> String {
     if by_branch {
         return hex_digits(expanded.key.as_bytes());
@@ -34,10 +34,10 @@ fn hex_digits(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The names that an archive of a mount may have, likeliest first.
+/// Possible names of the archive of a mount, most likely first.
 pub(super) fn archive_names(roots: &[String], key: &str, mount: &PluginMount) -> Vec<String> {
     let mut mounts = vec![mount.name.trim_start_matches('/').to_owned()];
-    // A relative mount is stored as it was written, which may have been the whole path.
+    // The plugin stores a relative mount as written, which may have been the whole path.
     mounts.push(
         mount
             .path
@@ -77,10 +77,10 @@ impl Archives {
         Ok(Self { remote, runtime })
     }
 
-    /// The first of these objects that is there.
+    /// Finds the first of these objects that exists.
     pub(super) fn find(&self, names: &[String]) -> Result<Option<ObjectKey>, cachefs::Error> {
         for name in names {
-            // A name that objects of ours can't have is not worth an error: it is just not found.
+            // A name that we cannot represent is treated as not found.
             let Some(object) = ObjectKey::from_listing(name) else {
                 continue;
             };
@@ -97,7 +97,7 @@ impl Archives {
         Ok(None)
     }
 
-    /// All archives of a key, with the mounts they are of.
+    /// All archives of a key, with their mounts.
     pub(super) fn all(
         &self,
         roots: &[String],
@@ -124,7 +124,7 @@ impl Archives {
         Ok(all)
     }
 
-    /// The mount of an archive: its first member if that is a whole path; otherwise the name of the
+    /// The mount of an archive: its first member if that is a whole path, otherwise the name of the
     /// object, in the workspace.
     fn mount(
         &self,

@@ -1,15 +1,15 @@
-//! `cachefs` in the place of the drone and Harness cache plugins.
+//! `cachefs` as a replacement for the Drone and Harness cache plugins.
 //!
-//! With the variables of the plugin set (`PLUGIN_RESTORE`, `PLUGIN_MOUNT`, ...) the command alone
-//! behaves like the plugin, so that a pipeline migrates by changing an image.
-//! [`plan_from_environment`](plan::plan_from_environment) turns the environment into a
-//! [`PluginPlan`] and touches nothing; [`run_plan`](run::run_plan) carries it out through the same
-//! code as `restore` and `save`.
+//! With the variables of the plugin set (`PLUGIN_RESTORE`, `PLUGIN_MOUNT`, ...) the command without
+//! arguments does the same as the plugin, so a pipeline migrates by changing its image.
+//! [`plan_from_environment`](plan::plan_from_environment) converts the environment to a
+//! [`PluginPlan`] without side effects; [`run_plan`](run::run_plan) executes it with the code of
+//! `restore` and `save`.
 //!
-//! | of the plugin | here |
+//! | plugin | cachefs |
 //! | --- | --- |
 //! | an archive at `REPOSITORY/KEY/MOUNT` | a key `REPOSITORY/KEY/MOUNT` in the remote `BUCKET/cachefs` |
-//! | a miss where it left an archive | the archive is imported, then restored |
+//! | a miss, where the plugin left an archive | the archive is imported, then restored |
 //! | the checksum of a file is its MD5 | BLAKE3; MD5 is used to find the plugin's archives |
 //! | a restore unpacks | a copy: the next step of the pipeline runs in another container |
 
@@ -38,9 +38,9 @@ struct Bare {
     global: Global,
 }
 
-/// The operation of a call without arguments, if the plugin's variables are set.
+/// The plan for a call without arguments, if the plugin's variables are set.
 ///
-/// Sets variables of this process, so it must be called before there is any other thread.
+/// Sets environment variables of this process, so you must call it before starting other threads.
 pub(crate) fn plugin_plan() -> Option<Result<PluginPlan, cachefs::Error>> {
     if std::env::args_os().len() > 1 {
         return None;
@@ -57,7 +57,8 @@ pub(crate) fn plugin_plan() -> Option<Result<PluginPlan, cachefs::Error>> {
     let plan = plan::plan_from_environment(&environment);
     if let Ok(plan) = &plan {
         for (name, value) in plan.variables.iter() {
-            // SAFETY: the caller promises that no other thread is there to read the environment.
+            // SAFETY: the caller guarantees that no other thread exists that could read the
+            // environment.
             unsafe {
                 match value {
                     Some(value) => std::env::set_var(name, value),
@@ -69,7 +70,7 @@ pub(crate) fn plugin_plan() -> Option<Result<PluginPlan, cachefs::Error>> {
     Some(plan)
 }
 
-/// Runs the operation that the plugin's variables describe.
+/// Executes the plan of the plugin's variables.
 pub(crate) fn execute_plan(plan: Result<PluginPlan, cachefs::Error>) -> ExitCode {
     let global = match Bare::try_parse_from(["cachefs"]) {
         Ok(bare) => bare.global,

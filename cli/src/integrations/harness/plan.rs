@@ -10,19 +10,19 @@ use super::variable_values::{Values, Variables};
 use crate::caches::ModeArg;
 use crate::global::parse_duration;
 
-/// The part of a bucket that is ours; the plugin's archives lie beside it.
+/// The prefix of our objects in the bucket; the plugin's archives are outside of it.
 const PREFIX: &str = "cachefs";
-/// Where the plugin looks for the directory of its filesystem backend.
+/// The default directory of the plugin's filesystem backend.
 const FILESYSTEM_ROOT: &str = "/tmp/cache";
 
-/// Which of the two the plugin does.
+/// The action of the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PluginAction {
     Restore,
     Rebuild,
 }
 
-/// The plan that the plugin's environment describes.
+/// The plan described by the plugin's environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PluginPlan {
     pub(super) action: PluginAction,
@@ -30,36 +30,36 @@ pub(crate) struct PluginPlan {
     pub(super) key: String,
     /// Prefix of the key that separates repositories.
     pub(super) root: Option<String>,
-    /// Possible prefixes in the names of the plugin's archives, likeliest first.
+    /// Possible prefixes of the names of the plugin's archives, most likely first.
     pub(super) old_roots: Vec<String>,
     /// The bucket or directory with the plugin's archives.
     pub(super) old_remote: String,
-    /// The paths as they were given; none when a restore is to take all that were saved.
+    /// The paths as given; empty if a restore should restore all saved paths.
     pub(super) mounts: Vec<String>,
-    /// Whether the paths are those that the tools of the workspace are found to use.
+    /// Whether to detect the paths from the tools of the workspace.
     pub(super) detects: bool,
-    /// The directory that relative paths start from, where it is not the current one.
+    /// The base of relative paths, if it is not the current directory.
     pub(super) local_root: Option<PathBuf>,
     pub(super) mode: ModeArg,
-    /// Whether a key that exists is saved again.
+    /// Whether to save an existing key again.
     pub(super) overwrite: bool,
     /// Whether a restore without mounts ignores keys that only start with the requested one.
     pub(super) strict_key: bool,
     pub(super) fail_on_miss: bool,
     /// Whether problems that the plugin ignores are errors.
     pub(super) strict: bool,
-    /// Variables for the rest of the program.
+    /// Variables to set for the rest of the program.
     pub(super) variables: Variables,
     /// Notes for the user.
     pub(super) notes: Vec<String>,
 }
 
-/// Makes a plan of the plugin's environment.
+/// Converts the plugin's environment to a plan.
 ///
 /// # Errors
 ///
-/// A usage error when it asks for nothing, for two things at once, or for something that there is
-/// not. No value of a variable is part of a message, because it can be secret.
+/// A usage error if it requests no action, conflicting actions, or an unsupported feature. Messages
+/// never contain the value of a variable, because it can be secret.
 pub(super) fn plan_from_environment(
     environment: &BTreeMap<String, String>,
 ) -> Result<PluginPlan, Error> {
@@ -98,18 +98,18 @@ pub(super) fn plan_from_environment(
     let mut variables = Variables::default();
     let old_remote = plan_remote(&values, &mut variables)?;
     plan_options(&values, &mut variables)?;
-    // The plugin reads the variables of drone wherever it runs; we do where this one is set.
+    // The plugin reads Drone's variables everywhere; we read them only if this one is set.
     if values.get(&["DRONE"]).is_none() && environment.keys().any(|name| name.starts_with("DRONE_"))
     {
         variables.set("DRONE", "true");
     }
-    // Variables of our own that the user has set take precedence.
+    // Our own variables, if set by the user, take precedence.
     let variables = unless_set(variables, environment);
     let account = values.get(&["PLUGIN_ACCOUNT_ID"]).map(str::to_owned);
     let repository = values
         .get(&["PLUGIN_REMOTE_ROOT", "DRONE_REPO_NAME"])
         .map(|root| root.trim_matches('/').to_owned());
-    // The plugin of Harness leaves the repository out: there, keys are shared by the account.
+    // On Harness, the plugin omits the repository, because keys are shared by the account.
     let on_harness = values
         .get(&["HARNESS_ACCOUNT_ID", "HARNESS_BUILD_ID"])
         .is_some();
@@ -155,7 +155,7 @@ pub(super) fn plan_from_environment(
     })
 }
 
-/// Looks every variable up in the table.
+/// Checks every variable against the table.
 fn read_table(
     environment: &BTreeMap<String, String>,
     notes: &mut Vec<String>,
@@ -184,7 +184,7 @@ fn read_table(
     Ok(())
 }
 
-/// Where the cache is; returns where the plugin's archives are.
+/// Configures the remote; returns the location of the plugin's archives.
 fn plan_remote(values: &Values<'_>, variables: &mut Variables) -> Result<String, Error> {
     let bucket = |scheme: &str, names: &[&str]| {
         let name = values.get(names).ok_or_else(|| {
@@ -301,11 +301,11 @@ fn s3(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> {
         variables.set("AWS_ACCESS_KEY_ID", key);
         variables.set("AWS_SECRET_ACCESS_KEY", secret);
         if values.get(&["PLUGIN_ACCESS_KEY"]).is_some() {
-            // A session's token belongs to other keys.
+            // A session token belongs to other access keys.
             variables.remove("AWS_SESSION_TOKEN");
         }
     }
-    // With keys the first role is not assumed, as in the plugin.
+    // With access keys, the first role is not assumed, as in the plugin.
     let assumed = assumed.filter(|_| !has_keys);
     if assumed.is_some() && user.is_some() {
         return Err(Error::usage(
@@ -333,7 +333,7 @@ fn s3(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> {
     Ok(())
 }
 
-/// Options of every command.
+/// Configures the global options.
 fn plan_options(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> {
     let timeout = values.get(&[
         "PLUGIN_BACKEND_OPERATION_TIMEOUT",
@@ -362,7 +362,7 @@ fn plan_options(values: &Values<'_>, variables: &mut Variables) -> Result<(), Er
     Ok(())
 }
 
-/// Leaves out variables of our own that the user has set.
+/// Drops our own variables that the user has set already.
 fn unless_set(variables: Variables, environment: &BTreeMap<String, String>) -> Variables {
     let mut kept = Variables::default();
     for (name, value) in variables.iter() {

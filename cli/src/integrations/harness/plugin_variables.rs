@@ -1,13 +1,13 @@
-//! The plugin's variables and their meanings.
+//! The plugin's variables and how we treat them.
 
-/// Treatment of a variable.
+/// How we treat a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// It has the same effect as in the plugin.
     Used,
-    /// It is accepted, and has nothing to say here: why.
+    /// It is accepted without effect; the text has the reason.
     Idle(&'static str),
-    /// It requests a feature that does not exist here; the text names the alternative.
+    /// It requests an unsupported feature; the text names the alternative.
     Refused(&'static str),
 }
 
@@ -15,7 +15,7 @@ use Meaning::{Idle, Refused, Used};
 
 const NO_ARCHIVE: &str = "no archives are written";
 
-/// Every variable that the plugin of drone or of Harness reads under the name `PLUGIN_*`.
+/// Every `PLUGIN_*` variable that the Drone or Harness plugin reads.
 pub(super) const TABLE: &[(&str, Meaning)] = &[
     ("PLUGIN_RESTORE", Used),
     ("PLUGIN_REBUILD", Used),
@@ -119,7 +119,7 @@ const WORKLOAD: &str = "name a credentials file in GOOGLE_APPLICATION_CREDENTIAL
 const SFTP: &str = "mount the directory and use PLUGIN_BACKEND=filesystem";
 const SERVICE: &str = "use a bucket of your own: PLUGIN_BACKEND=s3";
 
-/// Variables without which there is nothing to do, whatever else is set.
+/// Variables that request an action; without one of them, the plugin has nothing to do.
 const ACTIONS: [&str; 4] = [
     "PLUGIN_RESTORE",
     "PLUGIN_REBUILD",
@@ -127,12 +127,12 @@ const ACTIONS: [&str; 4] = [
     "PLUGIN_CACHE_KEY",
 ];
 
-/// Whether this variable shows that the command stands in for the plugin.
+/// Whether this variable shows that the command replaces the plugin.
 pub(super) fn tells_what_to_do(name: &str) -> bool {
     ACTIONS.contains(&name)
 }
 
-/// The meaning of a variable; `None` for one that the plugin does not know, either.
+/// How we treat a variable; `None` if the plugin does not know it either.
 pub(super) fn variable_meaning(name: &str) -> Option<Meaning> {
     let row = TABLE.iter().find(|(known, _)| *known == name);
     row.map(|(_, meaning)| *meaning)

@@ -1,4 +1,4 @@
-//! Carrying a plan out.
+//! Executes a plan.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,15 +24,15 @@ use crate::keys::ExpandedKey;
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
-/// Largest unpacked size of a plugin's archive in bytes.
+/// Maximum unpacked size of a plugin's archive in bytes.
 const LARGEST_ARCHIVE: u64 = 1 << 40;
 
-/// The context of a plan's execution.
+/// The state of a plan's execution.
 struct PluginRun<'a> {
     global: &'a Global,
     plan: &'a PluginPlan,
     place: MountBase,
-    /// The key without its mount, expanded.
+    /// The expanded key, without the mount.
     expanded: ExpandedKey,
     runtime: Arc<Runtime>,
     remote: OpenRemote,
@@ -73,8 +73,8 @@ pub(super) fn run_plan(global: &Global, plan: &PluginPlan) -> anyhow::Result<u8>
     }
 }
 
-/// Restores or saves the caches of the tools in the workspace; the keys are those of `cachefs
-/// auto`, below the repository or the account.
+/// Restores or saves the caches of the tools in the workspace, with the keys of `cachefs auto`
+/// prefixed by the repository or the account.
 fn run_detected(global: &Global, plan: &PluginPlan, workspace: PathBuf) -> anyhow::Result<u8> {
     let root = plan.root.as_deref().filter(|root| !root.is_empty());
     let choice = CacheChoice {
@@ -98,7 +98,7 @@ fn run_detected(global: &Global, plan: &PluginPlan, workspace: PathBuf) -> anyho
 }
 
 impl PluginRun<'_> {
-    /// Puts the repository before a key, and nothing else before it.
+    /// Prefixes a key with the repository only.
     fn rooted(&self, key: &str) -> String {
         match &self.plan.root {
             Some(root) if !root.is_empty() => format!("{root}/{key}"),
@@ -157,8 +157,8 @@ impl PluginRun<'_> {
         Ok(caches::worst_code(codes))
     }
 
-    /// The mounts to restore: those that are named, and those in the remote that a pattern, or the
-    /// absence of any name, asks for.
+    /// The mounts to restore: the named ones, and the existing ones that match a pattern. Without
+    /// names, all existing ones.
     fn wanted(&self) -> anyhow::Result<Vec<PluginMount>> {
         let given: Vec<(bool, PluginMount)> = self
             .plan
@@ -180,7 +180,7 @@ impl PluginRun<'_> {
         for (is_pattern, mount) in given {
             if is_pattern {
                 let matcher = mounts::mount_matcher(&mount)?;
-                // A name with brackets may be that of a directory that is not there yet.
+                // A name with brackets may be a directory that does not exist yet.
                 let is_match = |there: &&PluginMount| {
                     matcher.is_match(&there.name) || there.name == mount.name
                 };
@@ -194,7 +194,7 @@ impl PluginRun<'_> {
         Ok(wanted)
     }
 
-    /// The mounts that were saved under the key, or that the plugin left archives of.
+    /// The mounts that were saved under the key, or for which the plugin left archives.
     fn there(&self) -> anyhow::Result<Vec<PluginMount>> {
         let base = self.rooted(&self.expanded.key);
         let prefix = if self.plan.strict_key {
@@ -215,7 +215,7 @@ impl PluginRun<'_> {
         }
         let mut mounts: Vec<PluginMount> = Vec::new();
         for listed in listed {
-            // After a longer key comes its end first.
+            // If the listed key is longer than ours, `rest` starts with the rest of the key.
             let rest = &listed.name.key.as_str()[base.len()..];
             if let Some((_, name)) = rest.split_once('/') {
                 let mount = self.place.mount(name);
@@ -256,9 +256,9 @@ impl PluginRun<'_> {
         Archives::new(&self.old_spec()?, policy, self.runtime.handle().clone())
     }
 
-    /// Imports the plugin's archive of a mount, if there is one; whether it is there now.
+    /// Imports the plugin's archive of a mount, if there is one; returns whether it did.
     ///
-    /// That it fails is said, and no more: then the build does without, as after a miss.
+    /// A failure is only logged: the build continues without the cache, as after a miss.
     fn import(&self, mount: &PluginMount) -> anyhow::Result<bool> {
         let imported = self.find(mount).and_then(|found| match found {
             Some(object) => self.import_object(mount, object).map(|()| true),
@@ -275,7 +275,7 @@ impl PluginRun<'_> {
         if let Some(found) = self.archives()?.find(&names)? {
             return Ok(Some(found));
         }
-        // An archive that is called by where it belongs is found by its names only.
+        // We search an archive that is named after its mount by its names only.
         let all = self
             .archives()?
             .all(&self.plan.old_roots, &self.old_key(), &self.place)?;
@@ -350,7 +350,7 @@ impl PluginRun<'_> {
         Ok(caches::worst_code(codes))
     }
 
-    /// Whether a mount's key exists; then a message says that it is kept.
+    /// Whether a mount's key exists; logs that it is kept.
     fn exists(&self, mount: &PluginMount) -> anyhow::Result<bool> {
         let scope = setup::own_scope(self.global)?;
         let cache = self.cache(mount);
@@ -360,7 +360,7 @@ impl PluginRun<'_> {
         };
         let remote = &self.remote.remote;
         let found = match self.runtime.block_on(resolve_key(remote, &wanted)) {
-            // A key that cannot be restored is saved again.
+            // Save again a key that cannot be restored.
             Ok(Some(found)) => {
                 let store = setup::open_store(self.global)?;
                 let layers = LayerCache::new(store.path());
@@ -381,7 +381,7 @@ impl PluginRun<'_> {
     }
 }
 
-/// A directory that has no cache yet.
+/// Whether the directory of the remote does not exist yet.
 fn is_new(error: &cachefs_store::remote::RemoteError) -> bool {
     error.kind() == cachefs_store::remote::RemoteErrorKind::NoRemote
 }

@@ -1,4 +1,4 @@
-//! Tests of every row of the table, and of plans.
+//! Tests every row of the table, and whole plans.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn planned(more: &[(&str, &str)]) -> PluginPlan {
     with(more).unwrap()
 }
 
-/// The variables that a plan sets; `-` for one that it removes.
+/// The variables that a plan sets; `-` for those that it removes.
 fn variables(more: &[(&str, &str)]) -> BTreeMap<String, String> {
     let plan = planned(more);
     let text = |value: Option<&str>| value.unwrap_or("-").to_owned();
@@ -82,7 +82,7 @@ fn repositories_are_apart_as_the_plugin_has_them() {
     assert_eq!(root(&given).as_deref(), Some("team/x"));
     sets(&given, "DRONE", "true");
     assert!(!variables(&[]).contains_key("DRONE"));
-    // On Harness, keys are the account's.
+    // On Harness, keys are shared by the account.
     let harness = [("DRONE_REPO_NAME", "app"), ("HARNESS_BUILD_ID", "7")];
     assert_eq!(root(&harness), None);
     assert_eq!(planned(&harness).old_roots, ["app", ""]);
@@ -163,7 +163,7 @@ fn credentials_and_roles() {
     ];
     sets(&keys, "AWS_ACCESS_KEY_ID", "ak");
     sets(&keys, "AWS_SECRET_ACCESS_KEY", "hunter2");
-    // The token of a session would not fit them.
+    // A session token would not match these access keys.
     sets(&keys, "AWS_SESSION_TOKEN", "-");
     let shown = format!("{:?}", planned(&keys));
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -184,7 +184,7 @@ fn credentials_and_roles() {
     sets(&role, "CACHEFS_ROLE_SESSION_NAME", "ci");
     let arn = [("PLUGIN_ASSUME_ROLE_ARN", "arn:1")];
     sets(&arn, "CACHEFS_ROLE_ARN", "arn:1");
-    // With keys, the plugin assumes the other role only.
+    // With access keys, the plugin assumes only the second role.
     let user = [
         keys[0],
         keys[1],

@@ -13,8 +13,8 @@ pub(super) const PREFIX: &str = "io.cachefs.";
 ///
 /// # Errors
 ///
-/// A usage error for an annotation with our prefix that names no option, and for a name that could
-/// not be a directory: the author of an annotation must not choose a path of the host.
+/// A usage error for an annotation with our prefix but no option, and for a name that cannot be a
+/// directory: the author of an annotation must not choose a path of the host.
 pub(super) fn annotated_caches(
     annotations: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
@@ -85,7 +85,7 @@ mod tests {
             let annotation = format!("io.cachefs.{path}.key");
             assert!(read(&[(&annotation, "x")]).is_err(), "{path:?}");
         }
-        // Only names without dots can be written.
+        // A name cannot contain dots.
         assert!(read(&[("io.cachefs.../x.key", "x")]).is_err());
         assert!(read(&[("io.cachefs./a.b/c.key", "x")]).is_err());
     }

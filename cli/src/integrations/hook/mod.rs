@@ -1,17 +1,17 @@
-//! Caches of containers whose runtime calls us: `cachefs oci-hook`, and its registration.
+//! Caches of containers through runtime hooks: `cachefs oci-hook`, and the files that configure it.
 //!
-//! A runtime runs its hooks with the container's [`ContainerState`] on their standard input. Before
-//! the container's program starts, each cache is restored into the store and shown in the container
-//! (stage `createRuntime`); after the container is gone, it is saved (`poststop`). Both happen in
-//! the runtime's own namespaces: the network is the host's, whatever the container has, and the
-//! container needs neither privileges nor the program.
+//! A runtime runs its hooks with the container's [`ContainerState`] on standard input. Before the
+//! container's program starts, we restore each cache into the store and mount it into the container
+//! (stage `createRuntime`); after the container exits, we save it (`poststop`). Both run in the
+//! runtime's own namespaces: the network is the host's, whatever the container has, and the
+//! container needs neither privileges nor this program.
 //!
-//! Which caches those are is said by [`annotations`] of the container, or by names from
-//! `cachefs.toml`. [`spec`] writes the files that engines read: a hook for all containers with such
-//! annotations, or a device for each cache.
+//! The caches come from [`annotations`] of the container, or by name from `cachefs.toml`. [`spec`]
+//! writes the files that engines read: a hook for all containers with such annotations, or a device
+//! for each cache.
 //!
 //! ```text
-//! STORE/containers/ID/NAME/    where a cache is shown on the host while its container lives
+//! STORE/containers/ID/NAME/    mount point of a cache on the host while its container lives
 //! ```
 
 mod annotations;

@@ -1,4 +1,4 @@
-//! The hook: caches shown in a container that is about to start, and saved when it is gone.
+//! The hook: mounts caches into a container that is about to start, and saves them after it exits.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::global::Global;
 use crate::integrations::container_cache::{Cycle, Defaults, Purpose, VolumeOptions, check_name};
 use crate::{exit, output};
 
-/// Which caches a hook is about.
+/// The caches of a hook.
 #[derive(Debug, Clone)]
 pub(crate) enum Hooked {
-    /// Those that the container's annotations describe.
+    /// Those described by the container's annotations.
     Annotations(Box<Defaults>),
-    /// These, each with the path that it has in the container.
+    /// Caches of a file; their paths are paths in the container.
     Caches(Vec<ResolvedCache>),
 }
 
@@ -27,12 +27,12 @@ pub(crate) enum Hooked {
 struct Hook<'a> {
     store: &'a StoreDir,
     state: &'a ContainerState,
-    /// Where the caches of the container are shown on the host.
+    /// The directory of the container's caches on the host.
     folder: PathBuf,
 }
 
-/// Handles a stage of the container's life; returns the exit code, which is not 0 if the container
-/// should not start.
+/// Handles a stage of the container's life; returns the exit code, which is nonzero if the
+/// container should not start.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub(crate) fn run_stage(
     let requests = hook.requests(global, hooked)?;
     if state.is_over() {
         let codes: Vec<u8> = requests.iter().map(|request| hook.end(request)).collect();
-        // Other hooks of the container may have theirs in it.
+        // Fails if other hooks of the container still have caches in it.
         let _ = fs::remove_dir(&hook.folder);
         return Ok(caches::worst_code(codes));
     }
@@ -60,7 +60,7 @@ pub(crate) fn run_stage(
         let code = hook.begin(request);
         codes.push(code);
         if code != exit::SUCCESS {
-            // The container does not start, so no other stage takes them away.
+            // The container will not start, so `poststop` will not clean up.
             requests.iter().for_each(|request| hook.take_away(request));
             let _ = fs::remove_dir(&hook.folder);
             break;
@@ -92,7 +92,7 @@ impl Hook<'_> {
         }
     }
 
-    /// Restores a cache and shows it in the container.
+    /// Restores a cache and mounts it into the container.
     fn begin(&self, request: &VolumeOptions) -> u8 {
         let name = request.cache.name.as_deref().unwrap_or_default();
         match Cycle::new(self.store, request).begin() {
@@ -106,7 +106,7 @@ impl Hook<'_> {
             Ok(()) => return exit::SUCCESS,
             Err(error) => error,
         };
-        // The build does without, unless it is not to.
+        // The build continues without the cache, unless errors are strict.
         let failure = describe_failure(&error.into(), !request.global.strict_errors);
         failure.lines.iter().for_each(|line| output::log_text(line));
         self.take_away(request);
@@ -116,19 +116,19 @@ impl Hook<'_> {
     fn show(&self, request: &VolumeOptions) -> Result<(), Error> {
         let (shown, inside) = (&request.cache.paths[0], request.inside.as_deref());
         let inside = inside.unwrap_or(Path::new("/"));
-        // The image contains the links in the path, and none of them may lead out of its root.
+        // The image controls the links in the path; none of them may escape the container's root.
         let root = self.state.root()?;
-        // The way to the store may be a link of the administrator's.
+        // The administrator may have linked the store's directory to another disk.
         let shown = shown.canonicalize().map_err(Error::io("find", shown))?;
         mount_in_process(&shown, self.state.pid, Root::At(&root), inside)?;
         Ok(())
     }
 
-    /// Saves a cache and unmounts it. Changes that could not be saved are lost with the container.
+    /// Saves a cache and unmounts it. Changes that cannot be saved are lost with the container.
     fn end(&self, request: &VolumeOptions) -> u8 {
         let name = request.cache.name.as_deref().unwrap_or_default();
         if !request.cache.paths[0].exists() {
-            // It could not be shown.
+            // It was never mounted.
             return exit::SUCCESS;
         }
         let code = match Cycle::new(self.store, request).end() {

@@ -1,4 +1,4 @@
-//! How runtimes are to call the hook.
+//! The command line and environment for runtimes to run the hook.
 
 use std::path::{Path, PathBuf};
 
@@ -8,23 +8,22 @@ use crate::config::LoadedConfig;
 use crate::global::Global;
 use crate::setup;
 
-/// How long a hook may take, in seconds: as long as a restore that copies, or a save, and then
-/// some.
+/// Timeout of a hook in seconds: the limit of a save or a copying restore, and a margin.
 const TIMEOUT: u64 = 35 * 60;
 
-/// How the hook is to be called.
+/// How to run the hook.
 #[derive(Debug, Clone)]
 pub(crate) struct Called {
-    /// The program.
+    /// The path of the program.
     pub(super) program: PathBuf,
-    /// Its arguments before the command, such as `--store`.
+    /// Flags before the subcommand, such as `--store`.
     pub(super) flags: Vec<String>,
-    /// Its environment: runtimes pass nothing else on.
+    /// Its environment; runtimes pass no other variables.
     pub(super) env: Vec<String>,
 }
 
 impl Called {
-    /// This program as it is called now, with the same flags, variables and project file.
+    /// This program as it runs now, with the same flags, variables and project file.
     ///
     /// # Errors
     ///
@@ -35,7 +34,7 @@ impl Called {
         file: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let mut flags = config.vocabulary().flags();
-        // A hook runs in the directory of a container.
+        // A hook runs in the directory of a container, so paths must be absolute.
         flags.retain(|flag| !flag.starts_with("--config=") && !flag.starts_with("--store="));
         flags.push(format!("--store={}", setup::store_path(global)?.display()));
         if let Some(file) = file {
@@ -58,7 +57,7 @@ impl Called {
         })
     }
 
-    /// The hook as both formats have it, with arguments after the command.
+    /// The hook in the JSON that both formats share, with arguments after the subcommand.
     pub(super) fn hook(&self, args: &[&str]) -> Value {
         let name = self.program.file_name().unwrap_or_default();
         let mut argv = vec![name.to_string_lossy().into_owned()];

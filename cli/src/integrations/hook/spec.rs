@@ -1,4 +1,4 @@
-//! The files that make engines call the hook.
+//! The files that configure engines to run the hook.
 
 use std::path::PathBuf;
 
@@ -9,15 +9,15 @@ use super::annotations::PREFIX;
 use super::runtime_config::Called;
 use crate::integrations::container_cache::check_name;
 
-/// The kind of devices that caches are.
+/// The kind of our CDI devices.
 const KIND: &str = "cachefs.io/cache";
-/// The oldest version of the Container Device Interface that has all that is used here.
+/// The oldest version of the Container Device Interface with all features that we use.
 const CDI_VERSION: &str = "0.3.0";
-/// The stage before the container's program starts, and the one after it is gone.
+/// The stages before the container's program starts, and after it exits.
 const STAGES: [&str; 2] = ["createRuntime", "poststop"];
 
-/// The file for a directory of hooks, such as podman's `--hooks-dir`: the hook is called for
-/// containers with our annotations, whose keys may read files below `workspaces`.
+/// The file for a directory of hooks, such as podman's `--hooks-dir`. The hook runs for containers
+/// with our annotations, whose keys may read files below `workspaces`.
 pub(crate) fn hook_file(called: &Called, workspaces: &[PathBuf]) -> Value {
     let allow = |path: &PathBuf| format!("--allow-workspace={}", path.display());
     let allow: Vec<_> = workspaces.iter().map(allow).collect();
@@ -31,8 +31,8 @@ pub(crate) fn hook_file(called: &Called, workspaces: &[PathBuf]) -> Value {
     })
 }
 
-/// The file for a directory of CDI: a device for each of these caches, and one with all that a
-/// container needs to mount caches itself.
+/// The file for a directory of CDI specifications: a device for each of these caches, and one with
+/// everything that a container needs to mount caches itself.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ pub(crate) fn device_file(called: &Called, names: &[String]) -> Result<Value, Er
     Ok(json!({ "cdiVersion": CDI_VERSION, "kind": KIND, "devices": devices }))
 }
 
-/// A device's name: one that can be a directory, with a letter or digit at both ends.
+/// Checks a device's name: a valid directory name, with a letter or digit at both ends.
 fn check_device_name(name: &str) -> Result<(), Error> {
     let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     if is_end(name.chars().next())

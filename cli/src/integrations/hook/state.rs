@@ -1,4 +1,4 @@
-//! The state that a runtime passes to its hooks, according to the OCI runtime specification.
+//! The state that a runtime passes to its hooks, as defined by the OCI runtime specification.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -9,20 +9,20 @@ use serde::Deserialize;
 
 use crate::integrations::container_cache::check_name;
 
-/// No state is as long as this.
+/// Maximum size of a state in bytes.
 const LONGEST: u64 = 16 << 20;
 
 /// The state of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct ContainerState {
-    /// Its name for the runtime.
+    /// The runtime's ID of the container.
     pub(super) id: String,
-    /// `creating` or `created` before its program runs, `stopped` after it is gone.
+    /// `creating` or `created` before the program runs, `stopped` after it exits.
     pub(super) status: String,
-    /// Its first process; 0 when it is gone.
+    /// PID of the first process; 0 after it exits.
     #[serde(default)]
     pub(super) pid: u32,
-    /// The directory with its configuration.
+    /// The directory with the container's configuration.
     pub(super) bundle: PathBuf,
     /// Annotations of the container.
     #[serde(default)]
@@ -45,7 +45,7 @@ impl ContainerState {
     ///
     /// # Errors
     ///
-    /// A usage error if it is invalid, because the caller is no runtime.
+    /// A usage error if it is invalid, because then the caller is not a runtime.
     pub(crate) fn read(input: impl Read) -> Result<Self, Error> {
         let state: Self = serde_json::from_reader(input.take(LONGEST)).map_err(|error| {
             Error::usage(
@@ -53,12 +53,12 @@ impl ContainerState {
                 "container runtimes call this command; `cachefs oci-hook --print` prints the configuration for them",
             )
         })?;
-        // It becomes a directory.
+        // The ID becomes the name of a directory.
         check_name(&state.id)?;
         Ok(state)
     }
 
-    /// Whether the container is gone.
+    /// Whether the container has stopped.
     pub(super) fn is_over(&self) -> bool {
         self.status == "stopped"
     }
@@ -67,7 +67,7 @@ impl ContainerState {
     ///
     /// # Errors
     ///
-    /// When the configuration in the bundle cannot be read.
+    /// If the configuration in the bundle cannot be read.
     pub(super) fn root(&self) -> Result<PathBuf, Error> {
         let file = self.bundle.join("config.json");
         let bytes = std::fs::read(&file).map_err(Error::io("read", &file))?;

@@ -1,8 +1,8 @@
-//! Tar archives in a namespace, which are kept in three parts.
+//! Tar archives in a namespace, which are stored in three parts.
 //!
-//! Under the name of the archive with `~tar` there is a directory with all headers, all contents,
-//! and the layout that says how they alternate. In the spool the file of contents is the whole
-//! archive; only its contents are saved.
+//! The name of the archive with the suffix `~tar` is a directory with all headers, all contents,
+//! and the layout that interleaves them. In the spool, the file of contents is the whole archive; a
+//! save stores only its contents.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -20,18 +20,18 @@ use super::content::{Content, TakenApart};
 use super::snapshot::Snapshot;
 use super::spool::{Spool, SpooledUpload};
 
-/// Bytes that are copied at once.
+/// Number of bytes to copy at once.
 const BLOCK: usize = 256 << 10;
-/// Ends the name of a directory with the parts of a tar archive that was taken apart.
+/// Suffix of the directory with the parts of a tar archive.
 const ARCHIVE_SUFFIX: &str = "~tar";
-/// The parts: all headers, all contents, and how they alternate.
+/// The parts: all headers, all contents, and the layout that interleaves them.
 const HEADERS: &str = "headers";
 const CONTENTS: &str = "contents";
 const LAYOUT: &str = "layout";
-/// Largest encoded layout: 4 million members with a few bytes for each of two lengths.
+/// Maximum size of an encoded layout: 4 million members with a few bytes for each of two lengths.
 const MAX_LAYOUT: u64 = 64 << 20;
 
-/// The files to accept for received content: the file itself, or the parts of a tar archive.
+/// The files to store for received content: the file itself, or the parts of a tar archive.
 pub(super) fn take_apart(
     spool: &Spool,
     mut upload: SpooledUpload,
@@ -49,12 +49,12 @@ pub(super) fn take_apart(
     Ok(vec![
         (format!("{parts}/{HEADERS}"), headers),
         (format!("{parts}/{LAYOUT}"), layout),
-        // Last: the archive exists once its contents do.
+        // Last, because the archive exists once its contents do.
         (contents_name(name), upload),
     ])
 }
 
-/// The file with the contents of an archive; in the spool, with the whole archive.
+/// The file with the contents of an archive; in the spool, it is the whole archive.
 pub(super) fn contents_name(name: &str) -> String {
     format!("{}/{CONTENTS}", archive_name(name))
 }
@@ -64,7 +64,7 @@ pub(super) fn archive_name(name: &str) -> String {
     format!("{name}{ARCHIVE_SUFFIX}")
 }
 
-/// Copies ranges of a file, one after the other.
+/// Copies ranges of a file, one after another.
 fn copy_ranges(
     from: &File,
     ranges: impl Iterator<Item = Range<u64>>,
@@ -84,7 +84,7 @@ fn copy_ranges(
     to.flush()
 }
 
-/// The archives in a sealed spool: of the file of contents of each, the ranges to save.
+/// The archives in a sealed spool: for each file of contents, the ranges to save.
 pub(super) fn find_archives(sealed: &Path) -> Result<GatheredRanges, Error> {
     let mut found = GatheredRanges::new();
     let mut pending = vec![sealed.to_owned()];
@@ -113,7 +113,7 @@ pub(super) fn find_archives(sealed: &Path) -> Result<GatheredRanges, Error> {
 }
 
 impl Snapshot {
-    /// An archive that was taken apart into files in this directory.
+    /// Finds an archive whose parts are in this directory.
     pub(super) async fn find_archive(
         self: &Arc<Self>,
         directory: &str,

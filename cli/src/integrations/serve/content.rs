@@ -21,33 +21,33 @@ use tokio::task::JoinHandle;
 
 use super::snapshot::Snapshot;
 
-/// Bytes that are sent at once.
+/// Number of bytes to send at once.
 const BLOCK: usize = 256 << 10;
-/// Number of frames that are fetched and decoded ahead of the client: 2 MiB, enough to keep both
-/// the network and a decoder busy, and little enough for 64 clients.
+/// Number of frames that are fetched and decoded ahead of the client: 2 MiB. That keeps both the
+/// network and a decoder busy, and uses little memory for 64 clients.
 const FRAMES_AHEAD: usize = 8;
-/// Blocks that wait for the client.
+/// Number of blocks that wait for the client.
 const BLOCKS_AHEAD: usize = 2;
 
 /// The content of one file.
 pub(super) enum Content {
-    /// It is in the spool.
+    /// In the spool.
     Spooled {
         /// The open file.
         file: File,
         /// Its size in bytes.
         size: u64,
     },
-    /// It has been saved.
+    /// Saved in a tree.
     Stored {
-        /// The tree that holds it.
+        /// The tree that contains it.
         snapshot: Arc<Snapshot>,
         /// The file.
         ino: Ino,
         /// Its size in bytes.
         size: u64,
     },
-    /// It is a tar archive that has been saved in two parts.
+    /// A tar archive, saved in separate parts.
     TakenApart(TakenApart),
 }
 
@@ -60,7 +60,7 @@ impl Content {
         }
     }
 
-    /// Reads all of it into memory. The caller has checked the size.
+    /// Reads all of it into memory. The caller must have checked the size.
     pub(super) async fn read(self) -> Result<Vec<u8>, Error> {
         let size = self.size();
         let mut blocks = self.stream(0..size);
@@ -103,7 +103,7 @@ impl Content {
 }
 
 impl Snapshot {
-    /// A file of the tree.
+    /// Finds a file in the tree.
     pub(super) fn find_file(self: &Arc<Self>, name: &str) -> Result<Option<Content>, Error> {
         let Some(ino) = self.stack.find(name.as_bytes())? else {
             return Ok(None);
@@ -127,14 +127,14 @@ fn send_file(file: &File, range: Range<u64>, sender: &BlockSender) -> Result<(),
             .map_err(Error::io("read", "a spooled file"))?;
         at += block.len() as u64;
         if sender.blocking_send(Ok(block.into())).is_err() {
-            // The client is gone.
+            // The client disconnected.
             break;
         }
     }
     Ok(())
 }
 
-/// A run of bytes: of a frame from an offset on, or zeros.
+/// A run of bytes: part of a frame, or zeros.
 struct ContentRun {
     length: u64,
     frame: Option<(FrameLocation, usize)>,
@@ -147,7 +147,7 @@ type FrameRead = JoinHandle<(FrameLocation, Result<Arc<Vec<u8>>, Error>)>;
 struct StoredReader {
     reader: FrameReader,
     runs: std::vec::IntoIter<ContentRun>,
-    /// The run that is being read, without the bytes that were read already.
+    /// The current run, without the bytes that were read already.
     run: Option<ContentRun>,
     frames: std::vec::IntoIter<FrameLocation>,
     ahead: VecDeque<FrameRead>,
@@ -169,7 +169,7 @@ impl StoredReader {
         })
     }
 
-    /// Appends the next `length` bytes, which the range must still have.
+    /// Appends the next `length` bytes; the range must contain them.
     async fn append(&mut self, mut length: u64, out: &mut Vec<u8>) -> Result<(), Error> {
         while length > 0 {
             let run = match self.run.take() {
@@ -198,7 +198,7 @@ impl StoredReader {
         Ok(())
     }
 
-    /// A frame, which is the current one or the next that is needed.
+    /// Loads a frame, which must be the current one or the next one needed.
     async fn load(&mut self, location: FrameLocation) -> Result<&[u8], Error> {
         let is_loaded = self
             .current
@@ -239,7 +239,7 @@ struct BlockWriter<'a> {
 }
 
 impl BlockWriter<'_> {
-    /// Copies bytes from a reader; `false` when the client is gone.
+    /// Copies bytes from a reader; returns `false` if the client disconnected.
     async fn copy(&mut self, reader: &mut StoredReader, mut length: u64) -> Result<bool, Error> {
         while length > 0 {
             let room = (BLOCK - self.block.len()) as u64;
@@ -277,7 +277,7 @@ async fn send_stored(
     Ok(())
 }
 
-/// A tar archive whose headers and contents are files of their own.
+/// A tar archive whose headers and contents are separate files.
 pub(super) struct TakenApart {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) headers: Ino,
@@ -309,7 +309,7 @@ async fn send_archive(
     Ok(())
 }
 
-/// The runs of a range, in order. Neighbouring chunks of one frame are one run.
+/// The runs of a range, in order. Adjacent chunks of a frame are merged.
 fn find_runs(snapshot: &Snapshot, ino: Ino, range: Range<u64>) -> Result<Vec<ContentRun>, Error> {
     let mut runs: Vec<ContentRun> = Vec::new();
     let mut at = range.start;
@@ -342,7 +342,7 @@ fn find_runs(snapshot: &Snapshot, ino: Ino, range: Range<u64>) -> Result<Vec<Con
     Ok(runs)
 }
 
-/// A body that streams content. If reading fails, the connection ends before the announced length,
+/// A body that streams content. If a read fails, the connection closes before the announced length,
 /// so that the client notices.
 pub(super) struct ContentBody {
     blocks: mpsc::Receiver<Result<Bytes, Error>>,

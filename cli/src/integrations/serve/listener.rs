@@ -1,4 +1,4 @@
-//! Where a server listens: on loopback, or on a Unix socket.
+//! Listens on loopback or on a Unix socket.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,9 +14,9 @@ use crate::integrations::listen::listen_on;
 /// An address to listen at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ListenAddress {
-    /// A loopback address and a port; port 0 chooses one.
+    /// A loopback address and port; port 0 picks a free one.
     Tcp(SocketAddr),
-    /// A Unix socket, to which only this user and root can connect.
+    /// A Unix socket; only this user and root can connect.
     Unix(PathBuf),
 }
 
@@ -65,7 +65,7 @@ pub(super) enum ClientStream {
 }
 
 impl RegistryListener {
-    /// Listens. Must be called on the runtime that will accept.
+    /// Starts listening. Must be called on the runtime that will accept.
     pub(super) async fn bind(address: &ListenAddress) -> anyhow::Result<Self> {
         match address {
             ListenAddress::Tcp(address) => {
@@ -81,7 +81,7 @@ impl RegistryListener {
         }
     }
 
-    /// The address, with the port that was chosen.
+    /// The address, with the actual port.
     pub(super) fn address(&self, asked: &ListenAddress) -> ListenAddress {
         match self {
             Self::Tcp(listener) => listener
@@ -96,7 +96,8 @@ impl RegistryListener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Answers are written as a whole; waiting to merge them only delays the client.
+                // Responses are written as a whole, so Nagle's algorithm would only delay the
+                // client.
                 stream.set_nodelay(true)?;
                 Ok(ClientStream::Tcp(stream))
             }

@@ -1,4 +1,4 @@
-//! `cachefs serve`: protocols of build tools, in namespaces of a remote.
+//! `cachefs serve`: protocols of build tools, backed by namespaces of a remote.
 
 mod archive;
 mod content;

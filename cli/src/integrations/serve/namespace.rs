@@ -1,7 +1,7 @@
 //! A tree of files that clients of a server read and add to.
 //!
 //! A namespace is a key. Accepted files are in the [`Spool`] until a flush saves them as a layer of
-//! the key, like any save. So several servers may share a bucket without coordination: their saves
+//! the key, like any save. So several servers can share a bucket without coordination: their saves
 //! are united, and `list`, `check`, `promote` and `gc` work on the key.
 
 use std::sync::Arc;
@@ -23,41 +23,41 @@ use super::content::Content;
 use super::snapshot::Snapshot;
 use super::spool::{Spool, SpooledUpload};
 
-/// A name that is not found makes the server look for saves of other servers, but only this often.
+/// After a name is not found, the server looks for saves of other servers, but at most this often.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
-/// Where a namespace is stored.
+/// Configuration of a namespace.
 pub(crate) struct NamespaceOptions {
     /// The local store, which also has the spool.
     pub(crate) store: StoreDir,
     /// The remote.
     pub(crate) remote: RemoteSpec,
-    /// How long one request to the remote may take.
+    /// Timeout of a single request to the remote.
     pub(crate) deadline: Option<Duration>,
-    /// The key, in the scope that is written to.
+    /// The key, in the scope for writes.
     pub(crate) request: SaveRequest,
 }
 
-/// The state of a key in one scope, when it was last looked at.
+/// The state of a key in one scope, at the last refresh.
 struct ScopeState {
     query: KeyQuery,
     layers: Vec<LayerInfo>,
     snapshot: Arc<Snapshot>,
 }
 
-/// The namespace. Methods that return futures may be called from any task of [`Session::handle`].
+/// A namespace. Futures of its methods can run on any task of [`Session::handle`].
 pub(crate) struct Namespace {
     store: StoreDir,
     session: Session,
     request: SaveRequest,
     spool: Spool,
-    /// The scopes to read, the one that is written to first.
+    /// The scopes to read, the one for writes first.
     scopes: RwLock<Vec<ScopeState>>,
     refreshed: Mutex<Option<Instant>>,
     flushes: mpsc::UnboundedSender<oneshot::Sender<FlushResult>>,
 }
 
-/// The result of a flush, for everyone who waits for it.
+/// The result of a flush, for every caller that waits for it.
 type FlushResult = Result<(), Arc<Error>>;
 
 impl Namespace {
@@ -100,13 +100,13 @@ impl Namespace {
         &self.session
     }
 
-    /// Creates an empty file for content that is about to be received.
+    /// Creates an empty file to receive content.
     pub(super) fn begin_upload(&self) -> Result<SpooledUpload, Error> {
         self.spool.begin_upload()
     }
 
     /// Accepts received content under a name. It survives a crash from then on, and is in the
-    /// remote after the next [`Namespace::flush`]. A tar archive is taken apart.
+    /// remote after the next [`Namespace::flush`]. A tar archive is split into its parts.
     pub(super) fn accept(&self, upload: SpooledUpload, name: &str) -> Result<(), Error> {
         self.spool.accept(take_apart(&self.spool, upload, name)?)
     }
@@ -129,7 +129,7 @@ impl Namespace {
         self.find_known(name).await
     }
 
-    /// Like [`Namespace::find`], but only in the spool and the saves that were seen already.
+    /// Like [`Namespace::find`], but only in the spool and in saves that are known already.
     async fn find_known(&self, name: &str) -> Result<Option<Content>, Error> {
         for name in [name, &contents_name(name)] {
             if let Some(file) = self.spool.find(name)? {
@@ -149,7 +149,7 @@ impl Namespace {
         Ok(None)
     }
 
-    /// The trees of all scopes, the one that is written to first.
+    /// The trees of all scopes, the one for writes first.
     fn snapshots(&self) -> Vec<Arc<Snapshot>> {
         let scopes = self.scopes.read();
         scopes
@@ -180,7 +180,7 @@ impl Namespace {
         Ok(names)
     }
 
-    /// Looks for new saves of the key, unless that was done a moment ago.
+    /// Looks for new saves of the key, unless we did so recently.
     async fn refresh(&self, always: bool) -> Result<(), Error> {
         let mut refreshed = self.refreshed.lock().await;
         let is_recent = |at: Instant| at.elapsed() < REFRESH_EVERY;
@@ -232,13 +232,13 @@ impl Namespace {
         saved.await.map_err(|_| ended())?
     }
 
-    /// Saves all accepted files, in this thread.
+    /// Saves all accepted files on the current thread.
     ///
     /// # Errors
     ///
     /// Errors of the save. The files stay in the spool, and the next flush saves them.
     pub(crate) fn flush_now(&self) -> Result<(), Error> {
-        // At most two rounds: the files of a flush that failed, and those accepted since.
+        // At most two rounds: the files of a failed flush, and those accepted since.
         for _ in 0..2 {
             let Some(sealed) = self.spool.seal()? else {
                 return Ok(());
@@ -255,7 +255,7 @@ impl Namespace {
                 self.request.name,
                 report.layers.len()
             );
-            // Readers must find the files in the remote before they are gone here.
+            // Readers must find the files in the remote before we remove them from the spool.
             self.session.block_on(self.refresh(true))?;
             self.spool.remove_sealed()?;
         }
@@ -263,8 +263,8 @@ impl Namespace {
     }
 }
 
-/// Runs the requested flushes, one after the other. Requests that arrive during a flush share the
-/// next one: it begins after all of their files were accepted.
+/// Runs the requested flushes one after another. Requests that arrive during a flush share the next
+/// one, which starts after all of their files were accepted.
 async fn run_flushes(
     namespace: std::sync::Weak<Namespace>,
     mut requested: mpsc::UnboundedReceiver<oneshot::Sender<FlushResult>>,
@@ -282,7 +282,7 @@ async fn run_flushes(
             .await
             .unwrap_or_else(|_| Err(Arc::new(Error::from(cachefs_store::Error::Cancelled))));
         for waiter in waiting {
-            // The client may be gone.
+            // The client may have disconnected.
             let _ = waiter.send(result.clone());
         }
     }
@@ -304,7 +304,7 @@ impl ScopeState {
     }
 }
 
-/// Each key has a spool of its own. Keys may contain any character, so the name is a hash.
+/// Each key has its own spool. Keys may contain any character, so the directory's name is a hash.
 fn spool_directory(store: &StoreDir, name: &RefName) -> std::path::PathBuf {
     let id = blake3::hash(format!("{}\0{}", name.scope, name.key).as_bytes()).to_hex();
     store.path().join("spool").join(&id[..32])

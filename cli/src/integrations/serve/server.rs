@@ -25,10 +25,10 @@ use crate::integrations::client_limits::{Client, Clients};
 const FIRST: Duration = Duration::from_secs(30);
 /// The first byte of a TLS connection.
 const TLS_HELLO: u8 = 0x16;
-/// No TLS hello is larger.
+/// Maximum size of a TLS hello.
 const MAX_HELLO: u64 = 64 << 10;
-/// The answer to a TLS hello. Docker and containerd try TLS first with registries on loopback, and
-/// fall back to HTTP only if the answer begins with `HTTP/`.
+/// The response to a TLS hello. Docker and containerd try TLS first with registries on loopback,
+/// and fall back to HTTP only if the response begins with `HTTP/`.
 const NOT_TLS: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\ncontent-length: 52\r\nconnection: close\r\n\r\n\
     This server speaks HTTP, and the client sent HTTPS.\n";
@@ -57,13 +57,13 @@ pub(crate) fn serve_registry(
     Ok(namespace.flush_now()?)
 }
 
-/// Becomes ready with the first signal that asks the server to end.
+/// Resolves on the first signal to stop.
 fn watch_signals() -> anyhow::Result<oneshot::Receiver<()>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let (sender, stop) = oneshot::channel();
     let wait = move || {
         if signals.forever().next().is_some() {
-            // The server has ended by itself if nobody listens.
+            // If the receiver is gone, the server has stopped already.
             let _ = sender.send(());
         }
     };
@@ -105,7 +105,7 @@ async fn serve_client(stream: ClientStream, client: Arc<Client>, registry: Arc<R
         ClientStream::Unix(stream) => serve_connection(stream, client, registry).await,
         ClientStream::Tcp(mut stream) => {
             if is_tls(&stream).await {
-                // A client that is gone needs no answer.
+                // If the client is gone, it needs no response.
                 let _ = tokio::time::timeout(FIRST, refuse_tls(&mut stream)).await;
                 return;
             }
@@ -120,8 +120,8 @@ async fn is_tls(stream: &TcpStream) -> bool {
     matches!(peeked, Ok(Ok(1))) && first[0] == TLS_HELLO
 }
 
-/// Answers a TLS hello, and reads the rest that the client sends: closing a connection with unread
-/// bytes resets it, and the answer could get lost.
+/// Responds to a TLS hello, and reads the rest of the client's data: closing a connection with
+/// unread bytes resets it, and the response could get lost.
 async fn refuse_tls(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(NOT_TLS).await?;
     stream.shutdown().await?;
@@ -140,8 +140,8 @@ async fn serve_connection(
         let answering = asking.answer();
         let registry = Arc::clone(&registry);
         async move {
-            // In a task of its own: if the client disconnects, the bytes of an upload that arrived
-            // must stay for it to resume.
+            // A separate task: if the client disconnects, the received bytes of an upload must be
+            // kept, so that the client can resume it.
             let answer = tokio::spawn(async move { registry.answer(request).await });
             let answer = answer.await.unwrap_or_else(|_| failed_answer());
             drop(answering);

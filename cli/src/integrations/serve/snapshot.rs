@@ -1,4 +1,4 @@
-//! The tree of a key, as one of its saves left it.
+//! The tree of a key at one of its saves.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use cachefs_store::local::FrameReader;
 use cachefs_store::session::Session;
 use cachefs_store::stack::Stack;
 
-/// A tree, and the reader of its frames. It stays valid when the key is saved again.
+/// A tree with a reader of its frames. It stays valid when the key is saved again.
 pub(super) struct Snapshot {
     pub(super) stack: Stack,
     pub(super) reader: FrameReader,

@@ -1,13 +1,13 @@
-//! Files that a server has accepted and that the next flush saves.
+//! Files that a server has accepted and that the next flush will save.
 //!
 //! The spool is a directory with three parts:
 //!
 //! - `uploads/` holds files that are still being received. A restart discards them.
-//! - `open/` holds accepted files under the names that they will have in the key.
-//! - `sealed/` holds the files of the flush that is under way. It is `open/`, renamed.
+//! - `open/` holds accepted files under their future names in the key.
+//! - `sealed/` holds the files of the flush in progress. It is `open/`, renamed.
 //!
-//! Every file in `open/` and `sealed/` was synced before it got its name there, so content that was
-//! acknowledged survives a crash, and the next flush of any server on this spool saves it.
+//! Every file is synced before it is moved to `open/`, so acknowledged content survives a crash,
+//! and the next flush of any server on this spool saves it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -22,11 +22,10 @@ use parking_lot::RwLock;
 /// The spool of one namespace.
 pub(super) struct Spool {
     root: PathBuf,
-    /// Held for reading while a file gets its name in `open/`, and for writing while that is
-    /// sealed.
+    /// Read-locked while a file is moved to `open/`, write-locked while `open/` is sealed.
     sealing: RwLock<()>,
     next_upload: AtomicU64,
-    /// Two servers on one spool would seal each other's files.
+    /// Prevents a second server on this spool, which would seal our files.
     _lock: LockFile,
 }
 
@@ -62,7 +61,7 @@ impl Spool {
         })
     }
 
-    /// Creates an empty file for content that is about to be received.
+    /// Creates an empty file to receive content.
     pub(super) fn begin_upload(&self) -> Result<SpooledUpload, Error> {
         let number = self.next_upload.fetch_add(1, Ordering::Relaxed);
         let path = self.root.join("uploads").join(number.to_string());
@@ -75,7 +74,7 @@ impl Spool {
         Ok(SpooledUpload { file, path })
     }
 
-    /// Creates a file with these bytes.
+    /// Creates a file with the given content.
     pub(super) fn write_upload(&self, bytes: &[u8]) -> Result<SpooledUpload, Error> {
         let mut upload = self.begin_upload()?;
         upload
@@ -86,7 +85,7 @@ impl Spool {
     }
 
     /// Accepts files under their names, in this order, for one flush. When this returns, they
-    /// survive a crash. If the process dies meanwhile, only the first ones may have been accepted.
+    /// survive a crash. If the process dies earlier, only a prefix of them may have been accepted.
     pub(super) fn accept(&self, files: Vec<(String, SpooledUpload)>) -> Result<(), Error> {
         for (_, SpooledUpload { file, path }) in &files {
             file.sync_all().map_err(Error::io("write", path))?;
@@ -106,9 +105,9 @@ impl Spool {
         parents.iter().try_for_each(|parent| sync_directory(parent))
     }
 
-    /// The accepted file of a name; `None` if the spool has none.
+    /// Opens the accepted file of a name; `None` if the spool has none.
     pub(super) fn find(&self, name: &str) -> Result<Option<File>, Error> {
-        // A seal moves files from the first directory to the second.
+        // In this order, because a seal moves files from the first directory to the second.
         for directory in ["open", "sealed"] {
             let path = self.root.join(directory).join(name);
             match File::open(&path) {
@@ -123,7 +122,7 @@ impl Spool {
         Ok(None)
     }
 
-    /// The names in a directory of accepted files, in no order; some may occur twice.
+    /// The names in a directory of accepted files, unordered and possibly with duplicates.
     pub(super) fn list(&self, name: &str) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();
         for directory in ["open", "sealed"] {
@@ -141,8 +140,8 @@ impl Spool {
         Ok(names)
     }
 
-    /// The directory to save: the one that an earlier flush could not save, or else all files that
-    /// were accepted until now. `None` if there is nothing to save.
+    /// The directory to save: that of an earlier flush that failed, or else all files accepted so
+    /// far. `None` if there is nothing to save.
     pub(super) fn seal(&self) -> Result<Option<PathBuf>, Error> {
         let _sealing = self.sealing.write();
         let (open, sealed) = (self.root.join("open"), self.root.join("sealed"));
@@ -159,10 +158,10 @@ impl Spool {
         Ok(Some(sealed))
     }
 
-    /// Removes the sealed files, once the remote has them.
+    /// Removes the sealed files after they are in the remote.
     pub(super) fn remove_sealed(&self) -> Result<(), Error> {
         let sealed = self.root.join("sealed");
-        // Under another name first: a crash must not leave half of a tree that is saved again.
+        // Rename it first: after a crash, the next flush must not save half of the tree again.
         let number = self.next_upload.fetch_add(1, Ordering::Relaxed);
         let gone = self.root.join("uploads").join(format!("flushed-{number}"));
         fs::rename(&sealed, &gone).map_err(Error::io("rename", &sealed))?;
@@ -170,19 +169,19 @@ impl Spool {
     }
 }
 
-/// A file that is being received. It is removed when it is dropped without having been accepted.
+/// A file that is being received. Dropping it removes the file, unless it was accepted.
 pub(super) struct SpooledUpload {
     file: File,
     path: PathBuf,
 }
 
 impl SpooledUpload {
-    /// The file, positioned at its end while only [`io::Write`] is used on it.
+    /// The file. It is positioned at its end as long as only [`io::Write`] is used.
     pub(super) fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -190,7 +189,7 @@ impl SpooledUpload {
 
 impl Drop for SpooledUpload {
     fn drop(&mut self) {
-        // An accepted file has another name by now.
+        // Fails for an accepted file, which has been renamed.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -202,7 +201,7 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// The directories of a name, up to and including `top`: any of them may be new.
+/// The directories of a name, up to and including `top`; any of them may be new.
 fn parents_of(top: &Path, name: &str) -> Vec<PathBuf> {
     let parents = Path::new(name).ancestors().skip(1);
     parents.map(|parent| top.join(parent)).collect()
@@ -247,7 +246,7 @@ mod tests {
         write(&spool, "a/b", b"second");
         write(&spool, "a/c", b"third");
         assert_eq!(content(&spool, "a/b").unwrap(), "second");
-        // A flush that failed is repeated as it was.
+        // A failed flush is repeated with the same files.
         assert_eq!(spool.seal().unwrap().unwrap(), sealed);
         spool.remove_sealed().unwrap();
         assert_eq!(content(&spool, "a/b").unwrap(), "second");

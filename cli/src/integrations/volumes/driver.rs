@@ -20,19 +20,20 @@ use crate::integrations::container_cache::{Cycle, Refusal, clear_directory};
 use crate::integrations::container_cache::{Defaults, Purpose, VolumeOptions};
 use crate::output;
 
-/// A volume is given up after this many saves that crashed the plugin.
+/// Number of saves that crash the plugin before we give up a volume.
 const BROKEN_SAVES: u32 = 2;
 
 /// The engine that sends a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// Its timeout for an answer, with a margin. Longer work continues without it.
+    /// The engine's timeout, less a margin. Longer work continues after the response.
     pub(crate) patience: Duration,
-    /// Whether its processes can be seen from here, and so those of its containers.
+    /// Whether the engine's processes, and so those of its containers, are visible in our PID
+    /// namespace.
     pub(crate) visible: bool,
 }
 
-/// The volumes of a store.
+/// The volumes of a store, as one driver.
 pub(crate) struct VolumeDriver {
     store: StoreDir,
     defaults: Defaults,
@@ -41,21 +42,21 @@ pub(crate) struct VolumeDriver {
     work: Arc<PendingWork>,
 }
 
-/// Description of a volume.
+/// A volume and its mount point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Info {
     /// Its record.
     pub(crate) volume: VolumeRecord,
-    /// Where its files are, while it is mounted.
+    /// The path of its files while it is mounted.
     pub(crate) mountpoint: Option<PathBuf>,
 }
 
 impl VolumeDriver {
-    /// The volumes of a store.
+    /// Opens the volumes of a store.
     ///
     /// # Errors
     ///
-    /// When another plugin serves them, and when their folder cannot be made.
+    /// If another plugin serves them, or their folder cannot be created.
     pub(crate) fn new(store: StoreDir, defaults: Defaults) -> Result<Self, Error> {
         Ok(Self {
             records: VolumeRecords::new(&store)?,
@@ -66,11 +67,11 @@ impl VolumeDriver {
         })
     }
 
-    /// Makes a volume, or checks that there is the same one already.
+    /// Creates a volume, or checks that it exists with the same options.
     ///
     /// # Errors
     ///
-    /// Options that mean nothing, and a volume of that name with others that is in use.
+    /// If the options are invalid, or a volume with this name and other options is in use.
     pub(crate) fn create(
         &self,
         caller: Caller,
@@ -109,7 +110,7 @@ impl VolumeDriver {
     ///
     /// # Errors
     ///
-    /// While containers hold it.
+    /// If containers still use it.
     pub(crate) fn remove(&self, caller: Caller, name: &str) -> Result<(), Refusal> {
         let _busy = self.work.begin();
         let lock = self.locks_of(name);
@@ -130,8 +131,8 @@ impl VolumeDriver {
         }
         clear_directory(&self.store, &self.records.data(name))?;
         self.records.remove(name)?;
-        // Anonymous volumes come and go with new names, so unused locks are dropped; but a lock
-        // must be the same for all its waiters.
+        // Engines create anonymous volumes with ever new names, so we drop unused locks. A lock
+        // with waiters must stay, so that all of them use the same one.
         let mut locks = self.locks.lock();
         if Arc::strong_count(&lock) <= 2 {
             locks.remove(name);
@@ -139,14 +140,14 @@ impl VolumeDriver {
         Ok(())
     }
 
-    /// Mounts a volume for a container; the first one triggers the restore. Returns the path of its
-    /// files.
+    /// Mounts a volume for a container; the first mount triggers the restore. Returns the path of
+    /// its files.
     ///
-    /// Idempotent for the same `id`, because engines repeat requests that got no answer.
+    /// Idempotent for the same `id`, because engines repeat requests after a timeout.
     ///
     /// # Errors
     ///
-    /// No such volume, and those of [`Cycle::begin`].
+    /// If there is no such volume, and those of [`Cycle::begin`].
     pub(crate) fn mount(&self, caller: Caller, name: &str, id: &str) -> Result<PathBuf, Refusal> {
         let _busy = self.work.begin();
         let lock = self.locks_of(name);
@@ -184,12 +185,12 @@ impl VolumeDriver {
         Ok(data)
     }
 
-    /// Releases a container's mount of a volume; the last one triggers the save. Returns when it is
-    /// saved, or when the engine's timeout approaches; then the save continues.
+    /// Releases a container's mount of a volume; the last one triggers the save. Returns after the
+    /// save, or when the engine's timeout approaches; then the save continues.
     ///
     /// # Errors
     ///
-    /// No such volume; with `strict-errors`, a failed save.
+    /// If there is no such volume; with `strict-errors`, also if the save fails.
     pub(crate) fn unmount(
         self: &Arc<Self>,
         caller: Caller,
@@ -198,12 +199,12 @@ impl VolumeDriver {
     ) -> Result<(), Refusal> {
         let (volumes, name, id) = (Arc::clone(self), name.to_owned(), id.to_owned());
         let (sender, ended) = channel();
-        // From now on: the plugin may be asked to end before the thread runs.
+        // Begin before the thread runs, so that a shutdown waits for it.
         let busy = self.work.begin();
         let work = move || {
             let _busy = busy;
             let outcome = volumes.release(&name, |holder| holder.id == id);
-            // The receiver is gone when this took too long.
+            // The receiver is gone if we responded before the end of the save.
             let _ = sender.send(outcome);
         };
         std::thread::Builder::new()
@@ -220,7 +221,7 @@ impl VolumeDriver {
         }
     }
 
-    /// Takes holders away, and ends the volume with the last one.
+    /// Removes holders; with the last one, saves and unmounts the volume.
     pub(super) fn release(
         &self,
         name: &str,
@@ -255,14 +256,14 @@ impl VolumeDriver {
         }
     }
 
-    /// Saves a volume that nobody holds, and takes it down.
+    /// Saves and unmounts a volume without holders.
     fn end(&self, mut volume: VolumeRecord) -> Result<(), Refusal> {
         let request = self.read(&volume.name, &volume.options)?;
         if volume.broken_saves >= BROKEN_SAVES {
             return self.give_up(volume);
         }
-        // Recorded before the save, which runs in this process: a tree that crashes it would crash
-        // each following plugin, too.
+        // Recorded before the save, because the save runs in this process: a tree that crashes it
+        // would crash every later plugin as well.
         volume.broken_saves += 1;
         self.records.put(&volume)?;
         let outcome = Cycle::new(&self.store, &request).end();
@@ -289,12 +290,13 @@ impl VolumeDriver {
         }
     }
 
-    /// Moves the files of a volume to a place where users can inspect them, without reading them.
+    /// Moves the files of a volume to a place where users can inspect them, without reading the
+    /// files.
     fn give_up(&self, mut volume: VolumeRecord) -> Result<(), Refusal> {
         let data = self.records.data(&volume.name);
         let aside = match set_aside(&self.store, &data)? {
             Some(upper) => Some(upper),
-            // A plain directory: nothing was mounted there.
+            // A plain directory without a mount.
             None if holds_something(&data) => {
                 Some(Unsaved::new(&self.store).add(&data, OsStr::new(&volume.name))?)
             }
@@ -321,32 +323,32 @@ impl VolumeDriver {
     ///
     /// # Errors
     ///
-    /// If there is none of that name.
+    /// If there is no such volume.
     pub(crate) fn get(&self, name: &str) -> Result<Info, Refusal> {
         Ok(self.info(self.get_volume(name)?))
     }
 
-    /// All volumes, by name.
+    /// All volumes, sorted by name.
     ///
     /// # Errors
     ///
-    /// When they cannot be listed.
+    /// If they cannot be listed.
     pub(crate) fn list(&self) -> Result<Vec<Info>, Refusal> {
         let all = self.records.all()?.into_iter();
         Ok(all.map(|volume| self.info(volume)).collect())
     }
 
-    /// Waits until nothing is being done any more.
+    /// Waits until no work is in progress.
     pub(super) fn wait_until_idle(&self) {
         self.work.wait_until_idle();
     }
 
-    /// The store that the volumes are in.
+    /// The store of the volumes.
     pub(super) fn store(&self) -> &StoreDir {
         &self.store
     }
 
-    /// Where a volume's files are when it is mounted.
+    /// The path of a volume's files while it is mounted.
     pub(super) fn data(&self, name: &str) -> PathBuf {
         self.records.data(name)
     }
@@ -359,7 +361,7 @@ impl VolumeDriver {
         }
     }
 
-    /// The cache that a volume's options describe.
+    /// Parses a volume's options into a cache.
     pub(super) fn read(
         &self,
         name: &str,
@@ -379,8 +381,8 @@ impl VolumeDriver {
         })
     }
 
-    /// Forgets holders and mounts of an earlier boot. Unsaved changes may be torn, so they are
-    /// moved aside.
+    /// Drops holders and mounts of an earlier boot. Unsaved changes may be torn, so we move them
+    /// aside.
     fn forget_other_boots(&self, volume: &mut VolumeRecord) -> Result<(), Refusal> {
         if volume.boot == boot_id() {
             return Ok(());
@@ -405,7 +407,7 @@ impl VolumeDriver {
     }
 }
 
-/// Waits for the operations on a volume.
+/// Waits until no other operation uses the volume.
 fn wait_for<'a>(
     lock: &'a Mutex<()>,
     caller: Caller,

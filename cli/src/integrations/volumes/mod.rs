@@ -1,14 +1,15 @@
 //! Caches as volumes of containers: `cachefs volume-plugin`.
 //!
-//! [`server`] listens where a container engine looks for plugins and speaks HTTP; [`protocol`]
-//! knows the engine's requests; [`VolumeDriver`] executes them. A `Volume` is a file in the store
-//! that describes the volume and the containers that use it, so that a plugin which was killed goes
-//! on where it was. The first container that mounts a volume has its cache restored, and when the
-//! last one lets go it is saved, as its options say ([`Cycle`](super::container_cache::Cycle)).
+//! [`server`] serves HTTP on the socket where a container engine looks for plugins; [`protocol`]
+//! parses the engine's requests, and [`VolumeDriver`] executes them. The record of a volume is a
+//! file in the store with its options and the containers that use it, so a restarted plugin
+//! continues where the killed one stopped. The first container that mounts a volume triggers the
+//! restore of its cache, and the last one that releases it triggers the save
+//! ([`Cycle`](super::container_cache::Cycle)).
 //!
 //! ```text
 //! STORE/volumes/NAME/volume.json    the record
-//! STORE/volumes/NAME/data/          where the cache is mounted; the engine binds it
+//! STORE/volumes/NAME/data/          mount point of the cache, which the engine binds
 //! ```
 
 mod driver;

@@ -1,8 +1,8 @@
-//! The requests of container engines to volume plugins: version 1 of docker's protocol, which
-//! podman speaks too.
+//! The requests of container engines to volume plugins: version 1 of Docker's protocol, which
+//! podman implements as well.
 //!
-//! Each is a POST to `/NAME` with a JSON object. An answer with another status than 200 is an
-//! error, and the member `Err` says which; podman reads it only then.
+//! Each request is a POST to `/NAME` with a JSON object. A response with a status other than 200 is
+//! an error, described by its member `Err`; podman reads `Err` only then.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,23 +15,23 @@ use super::driver::{Caller, Info, VolumeDriver};
 use crate::integrations::container_cache::Refusal;
 use crate::text::format_utc;
 
-/// The operations of the driver below the protocol.
+/// The operations of the protocol.
 pub(super) trait Driver {
-    /// Makes a volume.
+    /// Creates a volume.
     fn create(&self, name: &str, options: BTreeMap<String, String>) -> Result<(), Refusal>;
-    /// Removes it.
+    /// Removes a volume.
     fn remove(&self, name: &str) -> Result<(), Refusal>;
-    /// Mounts it for a container; returns where.
+    /// Mounts a volume for a container; returns the path of its files.
     fn mount(&self, name: &str, id: &str) -> Result<PathBuf, Refusal>;
-    /// The end of a mount.
+    /// Releases a container's mount of a volume.
     fn unmount(&self, name: &str, id: &str) -> Result<(), Refusal>;
     /// Describes a volume.
     fn get(&self, name: &str) -> Result<Info, Refusal>;
-    /// The same of all.
+    /// Describes all volumes.
     fn list(&self) -> Result<Vec<Info>, Refusal>;
 }
 
-/// The volumes, as one engine asks for them.
+/// The driver, bound to the engine that sends the requests.
 #[derive(Clone)]
 pub(super) struct For {
     /// The volumes.
@@ -66,18 +66,18 @@ impl Driver for For {
     }
 }
 
-/// Fields of all requests; each request has some of them.
+/// The fields of all requests; each request has some of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct PluginRequest {
     name: String,
     #[serde(rename = "ID")]
     id: String,
-    /// Null for none.
+    /// Null if there are no options.
     opts: Option<BTreeMap<String, String>>,
 }
 
-/// A volume, as engines show it.
+/// A volume in the format of the protocol.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct PluginVolume {
@@ -87,13 +87,13 @@ struct PluginVolume {
     status: Value,
 }
 
-/// An answer: the status of HTTP, and the body.
+/// A response: HTTP status and body.
 pub(super) type Answer = (u16, Value);
 
-/// Answers a request.
+/// Handles a request.
 pub(super) fn answer_request(driver: &impl Driver, path: &str, body: &[u8]) -> Answer {
     let request = match body {
-        // Some requests have nothing to say.
+        // Some requests have an empty body.
         [] => Ok(PluginRequest::default()),
         body => serde_json::from_slice(body),
     };
@@ -159,7 +159,7 @@ mod tests {
     use super::super::record::VolumeRecord;
     use super::*;
 
-    /// Records its requests, and knows one volume.
+    /// Records its requests, and has one volume.
     #[derive(Default)]
     struct Fake(RefCell<Vec<String>>);
 

@@ -10,55 +10,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::integrations::container_cache::check_name;
 
-/// A volume.
+/// The record of a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VolumeRecord {
     /// Its name.
     pub(crate) name: String,
-    /// The options that it was created with.
+    /// The options from its creation.
     pub(crate) options: BTreeMap<String, String>,
-    /// When that was, in microseconds since 1970.
+    /// Time of its creation, in microseconds since 1970.
     pub(crate) created: u64,
-    /// Its present mounts.
+    /// Its current mounts.
     pub(crate) holders: Vec<VolumeHolder>,
-    /// Whether its directory shows the cache, or unsaved files of containers.
+    /// Whether its directory has the cache mounted, or unsaved files of containers.
     pub(crate) shown: bool,
-    /// The boot of the machine that holders and mounts are of.
+    /// The boot ID of the machine at the time of the holders' mounts.
     pub(crate) boot: String,
     /// The last operation, for users.
     pub(crate) last: Option<String>,
-    /// Saves that were begun and did not come to an end, as the plugin did before.
+    /// Number of saves that started and never finished, because the plugin crashed.
     #[serde(default)]
     pub(crate) broken_saves: u32,
 }
 
-/// One mount of a volume, by a container or by the engine itself.
+/// A mount of a volume, by a container or by the engine itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VolumeHolder {
-    /// The engine's name for it.
+    /// The engine's ID of the mount.
     pub(crate) id: String,
-    /// When it was mounted, in microseconds since 1970.
+    /// Time of the mount, in microseconds since 1970.
     pub(crate) since: u64,
-    /// Whether the engine's processes are visible from here, so that we can see when the container
-    /// is gone.
+    /// Whether the engine's processes are visible in our PID namespace, so that we can detect the
+    /// exit of the container.
     pub(crate) visible: bool,
 }
 
-/// The volumes of a store.
+/// The records of the volumes of a store.
 #[derive(Debug)]
 pub(crate) struct VolumeRecords {
     root: PathBuf,
-    /// Locked, so that one plugin alone changes them; the kernel unlocks it however the plugin
-    /// ends.
+    /// Locked, so that only one plugin changes the records; the kernel releases the lock when the
+    /// process exits, even after a crash.
     _lock: File,
 }
 
 impl VolumeRecords {
-    /// The records of a store, for this process alone; their folder is made.
+    /// Opens the records of a store exclusively, and creates their folder.
     ///
     /// # Errors
     ///
-    /// When another process has them, and when the folder cannot be made.
+    /// If another process has them open, or the folder cannot be created.
     pub(crate) fn new(store: &StoreDir) -> Result<Self, Error> {
         let root = store.path().join("volumes");
         fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
@@ -82,35 +82,36 @@ impl VolumeRecords {
         self.root.join(name)
     }
 
-    /// Where the engine finds a volume's files.
+    /// The mount point of a volume, which the engine binds.
     pub(crate) fn data(&self, name: &str) -> PathBuf {
         self.folder(name).join("data")
     }
 
-    /// Reads a record; `None` when there is no such volume.
+    /// Reads a record; `None` if there is no such volume.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be read.
+    /// If the record exists but cannot be read.
     pub(crate) fn get(&self, name: &str) -> Result<Option<VolumeRecord>, Error> {
         read_record(&self.folder(name).join("volume.json"))
     }
 
-    /// Reads all records, by name. One that cannot be read is passed over, and that is logged.
+    /// Reads all records, sorted by name. Skips and logs unreadable ones.
     ///
     /// # Errors
     ///
-    /// When their folder cannot be listed.
+    /// If their folder cannot be listed.
     pub(crate) fn all(&self) -> Result<Vec<VolumeRecord>, Error> {
         let folders = fs::read_dir(&self.root).map_err(Error::io("read", &self.root))?;
         let mut all = Vec::new();
         for folder in folders.flatten() {
-            // The lock is no volume, and no volume has a name like that.
+            // The lock file starts with a dot, which names of volumes cannot.
             if folder.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
             match read_record(&folder.path().join("volume.json")) {
-                // Its name leads to its folder, so a record that names another is damaged.
+                // The name of the folder is that of the volume, so a record with another name is
+                // damaged.
                 Ok(Some(volume)) if folder.file_name() != volume.name.as_str() => tracing::warn!(
                     "{} is the record of another volume and is ignored",
                     folder.path().display()
@@ -123,12 +124,12 @@ impl VolumeRecords {
         Ok(all)
     }
 
-    /// Writes a record, whole or not at all, and waits until it is on the disk: the engine keeps
-    /// its own list of volumes, and would have one here that nobody knows.
+    /// Writes a record atomically, and waits until it is on disk: the engine keeps its own list of
+    /// volumes, and after a crash it could have a volume that we do not know.
     ///
     /// # Errors
     ///
-    /// When it cannot be written; the one before is still there then.
+    /// If it cannot be written; the previous record is intact then.
     pub(crate) fn put(&self, volume: &VolumeRecord) -> Result<(), Error> {
         let folder = self.folder(&volume.name);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
@@ -142,7 +143,7 @@ impl VolumeRecords {
     ///
     /// # Errors
     ///
-    /// When something cannot be removed.
+    /// If something cannot be removed.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         check_name(name)?;
         let folder = self.folder(name);
@@ -160,7 +161,7 @@ fn read_record(file: &Path) -> Result<Option<VolumeRecord>, Error> {
     }
 }
 
-/// The present boot of this machine: nothing that was mounted in another one still is.
+/// The current boot ID of this machine: mounts of an earlier boot no longer exist.
 pub(crate) fn boot_id() -> String {
     let file = "/proc/sys/kernel/random/boot_id";
     fs::read_to_string(file).map_or_else(|_| String::new(), |id| id.trim().to_owned())

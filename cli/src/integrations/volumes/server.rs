@@ -24,29 +24,29 @@ use super::socket::Socket;
 use super::sweep;
 use crate::integrations::client_limits::{Client, Clients};
 
-/// No request is as long as this.
+/// Maximum size of a request in bytes.
 const LONGEST: usize = 1 << 20;
 /// Deadline for an engine's first request, which it sends as soon as it is connected.
 const FIRST: Duration = Duration::from_secs(5);
-/// Content type of plugins' answers.
+/// Content type of responses.
 const ANSWER_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 
-/// Docker's timeout for an answer to an unmount, less the time for the answer.
+/// Docker's timeout for an unmount, less a margin for the response.
 const OF_DOCKER: Duration = Duration::from_secs(50);
-/// The same of podman, if nothing else is configured. When it has given up once, it takes the
-/// volume for mounted for good, and never asks for it again: no answer may come too late.
+/// Podman's default timeout, less a margin. After one timeout podman considers the volume mounted
+/// forever and never requests an unmount again, so no response may be late.
 const OF_PODMAN: Duration = Duration::from_secs(4);
 
-/// How the plugin treats engines.
+/// Timeouts for engines and their containers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manners {
     /// The engine's timeout; `None` for the default of each engine.
     pub(crate) answer_within: Option<Duration>,
-    /// How long a container may be out of sight before it is taken to be gone.
+    /// Time without any visible process after which a container is considered gone.
     pub(crate) forget_after: Duration,
 }
 
-/// Answers engines until SIGTERM or SIGINT, and then finishes the work in progress.
+/// Serves engines until SIGTERM or SIGINT, and then finishes the work in progress.
 ///
 /// # Errors
 ///
@@ -80,13 +80,13 @@ pub(crate) fn serve_plugin(
     Ok(())
 }
 
-/// Becomes ready with the first signal that asks the plugin to end.
+/// Resolves on the first signal to stop.
 fn stop_signal() -> anyhow::Result<oneshot::Receiver<()>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let (sender, stop) = oneshot::channel();
     let wait = move || {
         if signals.forever().next().is_some() {
-            // The server has ended by itself if nobody listens.
+            // If the receiver is gone, the server has stopped already.
             let _ = sender.send(());
         }
     };
@@ -111,7 +111,7 @@ async fn accept_connections(
         };
         match accepted {
             Ok((stream, _)) => {
-                // One too many finds its connection closed, and tries again.
+                // A client over the limit gets its connection closed, and retries.
                 if let Some(client) = clients.admit() {
                     tokio::spawn(serve_connection(
                         stream,
@@ -122,7 +122,7 @@ async fn accept_connections(
                 }
             }
             Err(error) => {
-                // Too many descriptors, say: the next attempt may do better.
+                // For example, too many open files: a later attempt may succeed.
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -130,7 +130,7 @@ async fn accept_connections(
     }
 }
 
-/// Answers the requests of one connection.
+/// Serves one connection.
 async fn serve_connection(
     stream: UnixStream,
     client: Arc<Client>,
@@ -140,7 +140,7 @@ async fn serve_connection(
     let visible = is_visible(&stream);
     let asking = Arc::clone(&client);
     let service = service_fn(move |request: Request<Incoming>| {
-        // Of the two engines, only docker sends an Accept header.
+        // Only Docker sends an `Accept` header, podman does not.
         let own = match request.headers().contains_key(ACCEPT) {
             true => OF_DOCKER,
             false => OF_PODMAN,
@@ -162,7 +162,7 @@ async fn serve_connection(
         () = client.is_silent() => return tracing::debug!("closed an idle connection"),
     };
     if let Err(error) = served {
-        // An engine that gave up has closed the connection; it repeats the request or asks again.
+        // After a timeout the engine closes the connection, and repeats the request later.
         tracing::debug!("a connection ended early: {error}");
     }
 }
@@ -191,7 +191,7 @@ async fn respond_to(
     response
 }
 
-/// Runs a request in a thread that may block, to its end even if the engine gives up.
+/// Runs a request in a blocking thread; it finishes even if the engine times out.
 async fn run_request(driver: For, path: String, body: Bytes) -> Answer {
     let asked = path.clone();
     let work = move || answer_request(&driver, &path, &body);
@@ -202,14 +202,14 @@ async fn run_request(driver: For, path: String, body: Bytes) -> Answer {
             (500, json!({ "Err": message }))
         });
     match body.get("Err").and_then(|error| error.as_str()) {
-        // Engines look whether a volume is there before they create it.
+        // Engines query a volume before they create it, so a missing one is expected.
         Some(error) if asked != "/VolumeDriver.Get" => tracing::warn!("{asked}: {error}"),
         _ => tracing::debug!("{asked}: {body}"),
     }
     (status, body)
 }
 
-/// Whether the processes of the client, and so those of its containers, are visible from here.
+/// Whether the client's process, and so those of its containers, is visible in our PID namespace.
 fn is_visible(stream: &UnixStream) -> bool {
     let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
     pid.is_some_and(|pid| {

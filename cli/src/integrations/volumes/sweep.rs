@@ -1,9 +1,9 @@
-//! Containers that went without a word: while the plugin or the engine was down.
+//! Releases volumes of containers that exited while the plugin or the engine was down.
 //!
-//! The engine's names for mounts say nothing about containers, so the kernel is asked: a volume
-//! that no other mount namespace sees is in use by nobody. Between the engine's request and the
-//! start of the container nobody sees it either, so only old mounts count, and only after two
-//! looks.
+//! The engine's IDs of mounts do not identify containers, so we ask the kernel: if no other mount
+//! namespace has the volume mounted, no container uses it. That is also the case between the
+//! engine's request and the start of the container, so we check only old mounts, and release them
+//! after two checks.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::record::{VolumeHolder, VolumeRecord};
 use crate::integrations::container_cache::Cycle;
 use crate::output;
 
-/// How often volumes are looked at, at most.
+/// Minimum interval between checks.
 const EVERY: Duration = Duration::from_secs(20);
 
 /// Continues the work of the previous plugin, and then checks the volumes periodically.
@@ -64,8 +64,8 @@ fn resume_volumes(volumes: &VolumeDriver) {
     }
 }
 
-/// Takes away the holders of volumes that nobody sees, now and when it was last looked; returns
-/// those that nobody sees now.
+/// Releases old holders of volumes that were unused in this check and the previous one; returns the
+/// volumes that are unused for the first time.
 fn sweep_holders(
     volumes: &VolumeDriver,
     patience: Duration,
@@ -109,7 +109,7 @@ fn sweep_holders(
 }
 
 impl VolumeDriver {
-    /// Whether a volume's mount has lost its server.
+    /// Whether the server of a volume's mount is gone.
     fn is_dead(&self, volume: &VolumeRecord) -> bool {
         let request = self.read(&volume.name, &volume.options);
         request.is_ok_and(|request| {

@@ -1,10 +1,10 @@
-//! Work in progress, for which a plugin waits before it exits.
+//! Work in progress, which a plugin finishes before it exits.
 
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
-/// The things that are being done.
+/// Counts the work in progress.
 #[derive(Debug, Default)]
 pub(super) struct PendingWork {
     count: Mutex<usize>,
@@ -12,18 +12,18 @@ pub(super) struct PendingWork {
     idle: Condvar,
 }
 
-/// One piece of work, until it is dropped.
+/// A unit of work, in progress until dropped.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<PendingWork>);
 
 impl PendingWork {
-    /// Begins one thing.
+    /// Starts a unit of work.
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
         *self.count.lock() += 1;
         Busy(Arc::clone(self))
     }
 
-    /// Waits until nothing is being done any more.
+    /// Waits until no work is in progress.
     pub(super) fn wait_until_idle(&self) {
         let mut count = self.count.lock();
         while *count > 0 {

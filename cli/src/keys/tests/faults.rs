@@ -1,4 +1,4 @@
-//! Places and messages of faults, the rules for keys, and arbitrary templates.
+//! Positions and messages of errors, the rules for keys, and random templates.
 
 use proptest::prelude::*;
 
@@ -122,7 +122,7 @@ proptest! {
     }
 }
 
-/// Whatever the template: a valid key with parts that cover it, or an error that can be shown.
+/// Any template must give a valid key whose parts cover it, or an error that can be printed.
 fn check(template: &str) -> Result<(), TestCaseError> {
     let bench = Bench::new().allow_missing();
     match bench.expand(template) {

@@ -1,4 +1,4 @@
-//! Results and refusals of the functions that read files.
+//! Functions that read files: results and errors.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -193,7 +193,7 @@ fn links_are_followed_to_files_inside_only() {
     let error = bench.error("a-{{ checksum 'out-x' }}");
     assert_eq!(error.to_string(), "`out-x` is a link out of the workspace");
     assert_eq!(bench.key("{{ checksum 'link-x' }}"), short(b"1"));
-    // Said by the template itself, it is meant.
+    // A template may name a file outside the workspace directly.
     assert_eq!(bench.key("{{ checksum '../secret-x' }}"), short(b"s"));
     let absolute = format!("{{{{ checksum '{}' }}}}", outside.display());
     assert_eq!(bench.key(&absolute), short(b"s"));
@@ -336,7 +336,7 @@ fn a_name_with_brackets_that_exists_is_that_name() {
     assert_eq!(bench.inputs("hashFiles('app/[slug]/*.lock')"), slug);
     assert_eq!(bench.inputs("hashFiles('app/[slug]')"), slug);
     assert_eq!(bench.inputs("hashFiles('app/[sx]/*.lock')").len(), 2);
-    // Another file must not drop out of the key.
+    // The exclusion must not apply to `app/s`, or the key would lose that file.
     assert_eq!(
         bench.inputs("hashFiles('app/**', '!app/[slug]/**')"),
         ["app/s/a.lock", "app/x/a.lock"]

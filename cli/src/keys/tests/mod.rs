@@ -1,4 +1,4 @@
-//! Tests of whole expansions; each on a workspace of its own.
+//! Tests of whole expansions; each has its own workspace.
 
 mod faults;
 mod files;
@@ -89,7 +89,7 @@ impl Bench {
         }
     }
 
-    /// The paths that a template's only hash covers.
+    /// The paths covered by the only hash of a template.
     #[track_caller]
     fn inputs(&self, template: &str) -> Vec<String> {
         let expanded = self.expand(template).unwrap();

@@ -1,4 +1,4 @@
-//! Templates of somebody else, expanded by a service with the host's files and variables.
+//! Tenants' templates, expanded by a service with the host's files and variables.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use super::super::{Author, KeyContext, KeyError, Reach, expand_template, reads_variables};
 
 fn expand_with(template: &str, workspace: &Path, reach: &Reach) -> Result<String, KeyError> {
-    // As if a caller forgot to leave the variables out.
+    // As if the caller forgot to clear the variables.
     let env = BTreeMap::from(
         ["TOKEN", "GITHUB_REF_NAME", "RUNNER_OS", "CIRCLE_BRANCH"]
             .map(|name| (name.to_owned(), "hunter2".to_owned())),
@@ -73,7 +73,7 @@ fn no_file_of_the_host_gets_into_a_key() {
     assert_eq!(key("{{ checksum \"lock\" }}").unwrap(), plain);
     assert_eq!(key("{{ checksum \"inside\" }}").unwrap(), plain);
     let matched = key("hashFiles('lo*')").unwrap();
-    // Links out are as if they were not there.
+    // Links that leave the workspace are treated as missing.
     assert_eq!(
         key("hashFiles('lo*', 'out', 'absolute', 'sub/**')").unwrap(),
         matched
@@ -99,7 +99,7 @@ fn no_file_of_the_host_gets_into_a_key() {
             "{template}"
         );
     }
-    // The workspace itself: only below the directory, and not by a link.
+    // The workspace itself must be below the directory, and not reached through a link.
     symlink(dir.path(), allowed.join("link")).unwrap();
     for wrong in [
         dir.path().to_owned(),

@@ -1,9 +1,9 @@
-//! Platform, clock, environment and variables of CI systems.
+//! Platform, clock, environment and facts from CI systems.
 
 use super::Bench;
 
-/// A system's name, its environment, and the result of `{{ .Branch }} {{ .Revision }} {{ .BuildNum
-/// }}` gives in it.
+/// A CI system: its name, its environment, and the expansion of `{{ .Branch }} {{ .Revision }} {{
+/// .BuildNum }}`.
 type System = (
     &'static str,
     &'static [(&'static str, &'static str)],

@@ -1,4 +1,4 @@
-//! Keys, paths and addresses that cannot be.
+//! Invalid keys, paths and addresses.
 
 use std::fs;
 

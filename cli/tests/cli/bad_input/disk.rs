@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, mount};
 use super::refused_softly;
 use crate::support::{Commands, clean, machine, machine_on, sample_dir, strict_json};
 
-/// A small filesystem in the machine's sandbox, which unmounts it.
+/// Mounts a small filesystem in the machine's sandbox, which unmounts it.
 fn small(machine: &Cachefs, name: &str, kilobytes: u32) -> PathBuf {
     let dir = machine.dir(name);
     let options = std::ffi::CString::new(format!("size={kilobytes}k")).unwrap();
@@ -78,7 +78,7 @@ fn a_store_that_fills_up_reads_on_from_the_remote() {
     reader.restored("v1", &mount);
     assert_same(&dir, &mount, &CompareOptions::default());
     reader.umount(&mount);
-    // The harness looks for the daemon under the store's usual place.
+    // The harness looks for the daemon in the default store.
     reader.stop();
 }
 
@@ -93,7 +93,7 @@ fn a_full_upper_fails_writes_only() {
     machine.restored("v1", &mount);
     fs::write(mount.join("before"), "before").unwrap();
     let filler = fill(&disk);
-    // A new file, and one of the cache that would have to be copied up.
+    // One new file, and one cached file that the kernel would have to copy up.
     for name in ["new", "lib/medium"] {
         let error = fs::write(mount.join(name), vec![1; 4 << 20]).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{error}");

@@ -1,4 +1,4 @@
-//! Saves that are interrupted or killed at any moment.
+//! Saves that are interrupted or killed at arbitrary moments.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -16,7 +16,7 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
-/// Ends saves with a signal after ever longer times, until one has come through.
+/// Ends saves with a signal after increasing delays, until one save completes.
 fn saves_that_end_early(with: Signal) {
     let server = S3Server::start().unwrap();
     let Some(machine) = machine_on(&server) else {
@@ -52,7 +52,7 @@ fn saves_that_end_early(with: Signal) {
         faults.set_latency(Duration::ZERO);
         if with == Signal::INT {
             let code = ended.status.code();
-            // Before the first line of the program the signal simply ends it.
+            // Before `main` installs its handler, the signal simply kills the process.
             let before = ended.status.signal() == Some(2);
             assert!(
                 before || code == Some(130) || code == Some(0),
@@ -63,7 +63,7 @@ fn saves_that_end_early(with: Signal) {
                 "{stderr}"
             );
         }
-        // Whoever looks now sees the old state or the new one, whole.
+        // A concurrent reader sees either the old state or the new one, complete.
         let reader = machine.second_machine().unwrap();
         let there = reader.dir("there");
         let copy = strict_json(reader.restore("k", &there))
@@ -82,7 +82,7 @@ fn saves_that_end_early(with: Signal) {
         }
     }
     assert!(cut_short > 1, "only {cut_short} was truncated");
-    // And the next one goes on from there.
+    // The next save picks up from there.
     machine.saved("k", &mount);
     let reader = machine.second_machine().unwrap();
     let there = reader.dir("there");
@@ -101,7 +101,7 @@ fn killed_at_any_moment() {
     saves_that_end_early(Signal::KILL);
 }
 
-/// Someone who presses Ctrl-C while a server hangs does not wait for the deadline.
+/// Ctrl-C must work while a server hangs, without waiting for the deadline.
 #[test]
 fn a_save_or_restore_that_waits_for_the_server_ends_at_once() {
     use cachefs_tests::s3::{Fault, Rule};
@@ -123,7 +123,7 @@ fn a_save_or_restore_that_waits_for_the_server_ends_at_once() {
     for command in commands {
         let mut child = command.spawn(Stdio::null(), Stdio::null()).unwrap();
         std::thread::sleep(Duration::from_millis(500));
-        // Without the signal they wait for more than half a minute.
+        // Without the signal, they would wait for more than 30 seconds.
         let started = std::time::Instant::now();
         signal(&child, Signal::INT);
         let status = child.wait().unwrap();

@@ -1,4 +1,4 @@
-//! Faults of this machine: permissions, formats, damage in the store directory.
+//! Local faults: permissions, formats, and damage in the store directory.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use crate::support::{
     Commands, clean, kill_daemon, machine, machine_on, objects, remote_dir, sample_dir,
 };
 
-/// The command as root without the right to pass over permissions.
+/// Runs the command as root without the capability to bypass file permissions.
 fn without_override(machine: &Cachefs, subcommand: &str, key: &str, path: &Path) -> Invocation {
     let caps = "-dac_override,-dac_read_search";
     let command = Invocation::new("setpriv", ["--bounding-set", caps, "--inh-caps", caps])
@@ -185,7 +185,7 @@ fn a_stale_socket_and_lock_are_no_obstacle() {
     kill_daemon(&machine);
     assert!(machine.store().join("daemon.sock").exists());
     machine.restored("v1", &machine.dir("mount"));
-    // A torn record is as good as none.
+    // A torn record counts as missing.
     let other = machine.dir("other");
     machine.restored("v1", &other);
     machine.umount(&other);

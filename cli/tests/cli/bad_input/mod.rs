@@ -1,7 +1,7 @@
-//! Invalid usage is refused in one line with a hint and the documented exit code, and does no
-//! damage.
+//! Bad input must fail with a one-line error, a hint and the documented exit code, and damage
+//! nothing.
 //!
-//! With `--nocapture` the tests print a table of every bad input and the message it got.
+//! With `--nocapture`, the tests print a table of every bad input and its message.
 
 mod arguments;
 mod disk;
@@ -14,8 +14,8 @@ use cachefs_tests::harness::{Invocation, Output};
 
 use crate::support::clean;
 
-/// Asserts that an error is reported with this text and this exit code: one line for the error,
-/// one for the hint, and nothing else but the word that the build goes on.
+/// Asserts that a command fails with this text and exit code: one line for the error, one for the
+/// hint, and otherwise only the notice that the build continues.
 #[track_caller]
 fn refused(what: &str, output: Output, code: i32, message: &str) -> Output {
     let output = clean(output).expect_code(code);
@@ -34,7 +34,7 @@ fn refused(what: &str, output: Output, code: i32, message: &str) -> Output {
         } else if let Some(text) = line.strip_prefix("  hint: ") {
             hint = text;
         } else {
-            // The log may say that damaged bytes were asked for once more.
+            // The log may report that we fetched damaged bytes again.
             let other = ["  the build goes on", "note: "];
             let is_other = other.iter().any(|start| line.starts_with(start));
             assert!(is_other || line.contains(" WARN "), "{line:?}\n{output}");
@@ -48,8 +48,8 @@ fn refused(what: &str, output: Output, code: i32, message: &str) -> Output {
     output
 }
 
-/// As [`refused`], for a command that asks for no strictness: the build goes on, with a warning;
-/// and then with `--strict-errors`.
+/// Like [`refused`], for a command without strict errors: it warns and the build continues. Then
+/// runs it again with `--strict-errors`.
 #[track_caller]
 fn refused_softly(what: &str, command: &Invocation, code: i32, message: &str) {
     let soft = clean(command.run()).expect_code(0);

@@ -35,7 +35,7 @@ fn an_outage(fault: Fault, named: &str) {
         "{:?}",
         started.elapsed()
     );
-    // The tree itself needs no remote.
+    // The directory tree itself needs no remote.
     assert_eq!(fs::read_dir(mount.join("docs")).unwrap().count(), 40);
     assert_eq!(fs::metadata(mount.join("docs/3")).unwrap().len(), 10_150);
     let missing = fs::metadata(mount.join("not-there")).unwrap_err();
@@ -46,11 +46,11 @@ fn an_outage(fault: Fault, named: &str) {
     let log = machine.daemon_log();
     assert!(log.contains("EIO") && log.contains(named), "{log}");
     assert!(!log.contains("panicked"), "{log}");
-    // Writing goes on, unless it takes bytes that are not here.
+    // Writes still work, unless they need bytes that are not cached locally.
     fs::write(mount.join("new"), "new").unwrap();
 
     server.faults().clear();
-    // For a moment, a failure also answers repeated requests of the kernel.
+    // We cache a failure for a moment, because the kernel retries page by page.
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(file.read_at(&mut [0; 100], 0).unwrap(), 100);
     fs::remove_file(mount.join("new")).unwrap();

@@ -1,4 +1,4 @@
-//! Remotes that refuse, break down, hang, or send other bytes than they were given.
+//! Remotes that refuse requests, fail, hang, or return different bytes than we stored.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use cachefs_tests::tree::{CompareOptions, assert_same};
 use super::{refused, refused_softly};
 use crate::support::{Commands, clean, machine, machine_on, objects, sample_dir, strict_json};
 
-/// A server with the sample as `v1`, and a machine with nothing in its store.
+/// A server with the sample as `v1`, and a machine with an empty store.
 fn served() -> Option<(S3Server, Cachefs, Cachefs)> {
     let server = S3Server::start().unwrap();
     let first = machine_on(&server)?;
@@ -63,7 +63,7 @@ fn answers_that_say_no() {
             "something is at the path"
         );
     }
-    // Only the writes: packs, then the layer, then the ref.
+    // Fail only the writes: packs first, then the layer, then the ref.
     for (part, status, message) in [
         ("packs/", 403, "access denied"),
         ("layers/", 500, "500"),
@@ -73,7 +73,7 @@ fn answers_that_say_no() {
         server
             .faults()
             .inject(Rule::new(Fault::Status(status)).method("PUT").key(part));
-        // Each time something that no failed save has stored before.
+        // Use new content each time, so that no failed save has stored it before.
         fs::write(dir.join("new"), format!("{part}{status}").repeat(5000)).unwrap();
         let save = machine.save("k", &dir);
         refused_softly(
@@ -191,7 +191,7 @@ fn a_server_that_hangs_is_given_up() {
     );
     let save = machine.save("k", &dir).arg("--strict-errors");
     refused("save to a server that hangs", save.run(), 4, "timed out");
-    // Without --timeout each request alone would take 30 seconds and more.
+    // Without `--timeout`, each request alone would take at least 30 seconds.
     assert!(
         started.elapsed() < Duration::from_secs(25),
         "{:?}",
@@ -201,7 +201,7 @@ fn a_server_that_hangs_is_given_up() {
     machine.restored("v1", &mount);
 }
 
-/// Asserts that a restore was a miss, because the remote lost a part of the key.
+/// Asserts that a restore is a miss because the remote lost part of the key.
 #[track_caller]
 fn is_lost(output: Output) {
     let output = clean(output).success();
@@ -229,15 +229,15 @@ fn bytes_that_are_not_what_was_stored() {
             let restore = machine.restore("v1", &target).arg("--mode").arg("copy");
             let name = format!("copy, {part} arrive {what}");
             match (part, what) {
-                // A power cut leaves a layer that is too short: it counts as lost.
+                // A power cut can leave a short layer, so we treat it as lost.
                 ("layers/", "short") => is_lost(restore.run()),
-                // A body that breaks off says nothing about the object: it is an outage.
+                // A truncated body does not prove that the object is damaged: it is an outage.
                 (_, "cut off") => {
                     let restore = machine.restore("v1", &target).arg("--mode").arg("copy");
                     let restore = restore.arg("--timeout").arg("3s").arg("--strict-errors");
                     drop(refused(&name, restore.run(), 4, "unavailable"));
                 }
-                // Corruption always fails, with or without --strict-errors.
+                // Corruption always fails, with or without `--strict-errors`.
                 _ => drop(refused(&name, restore.run(), 5, "damaged")),
             }
             server.faults().clear();
@@ -336,7 +336,7 @@ fn objects_that_were_lost_or_damaged_in_a_directory() {
         );
         fs::write(&object, &whole).unwrap();
     }
-    // The head is a copy of the newest record, and the record is read when the head is damaged.
+    // The head is a copy of the newest record; we fall back to the record if the head is damaged.
     let head = of("refs/");
     assert!(head.ends_with("~h"), "{head:?}");
     let record = fs::read_dir(head.parent().unwrap()).unwrap();
@@ -350,7 +350,7 @@ fn objects_that_were_lost_or_damaged_in_a_directory() {
     clean(copy.run().success());
     assert_same(&dir, &target, &CompareOptions::default());
     fs::write(&record, &whole[..whole.len() / 2]).unwrap();
-    // A power cut leaves both cut in half, which counts as never written.
+    // A power cut can truncate both, so we treat the key as never written.
     let torn = clean(copy.run().success());
     assert!(torn.stderr().contains("miss v1"), "{torn}");
     assert!(torn.stderr().contains("truncated"), "{torn}");

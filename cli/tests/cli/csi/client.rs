@@ -1,4 +1,4 @@
-//! A client of the interface: tonic's, over one HTTP/2 connection to a Unix socket.
+//! A CSI client: tonic over one HTTP/2 connection to a Unix socket.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use tonic::{Request, Status};
 
 use super::codec::Messages;
 
-/// How long any call may take in a test.
+/// Maximum time for any call in a test.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A connection to the service.
@@ -28,7 +28,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Connects; fails when nobody listens.
+    /// Connects; fails if no service listens on the socket.
     pub(super) fn connect(socket: &Path) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -49,7 +49,7 @@ impl Client {
         })
     }
 
-    /// Makes a call of `csi.v1`, such as `Identity/Probe`.
+    /// Makes a `csi.v1` call, for example `Identity/Probe`.
     pub(super) fn call<Asked, Answer>(&self, call: &str, asked: Asked) -> Result<Answer, Status>
     where
         Asked: Message + Send + Sync + 'static,
@@ -72,7 +72,7 @@ impl Client {
     }
 }
 
-/// hyper's connection, as tonic wants one.
+/// Wraps hyper's connection for tonic.
 #[derive(Clone)]
 struct Connection(SendRequest<Body>);
 

@@ -1,5 +1,5 @@
-//! Calls that every driver must answer: those that the interface's own suite makes of nodes, and
-//! the results it says of each error.
+//! Behaviour required of every driver: the node calls of the official CSI test suite, and the error
+//! codes that it expects.
 
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::net::UnixStream;
@@ -53,7 +53,7 @@ fn identity_and_node_say_who_they_are() {
     assert!(!node.socket().exists());
 }
 
-/// Applies a change to a valid request and publishes it; it must be refused as invalid.
+/// Applies a change to a valid request and publishes it; the service must reject it as invalid.
 #[track_caller]
 fn invalid(
     service: &Service,
@@ -152,7 +152,7 @@ fn attributes_that_are_wrong_are_refused_with_what_would_be_right() {
     assert!(message.contains("`remote`"), "{message}");
     let message = attributes(&[("key", "k"), ("mode", "copy")]);
     assert!(message.contains("the node's disk"), "{message}");
-    // A pod must not learn about files of the node.
+    // A pod must not reach files or variables of the node.
     let message = attributes(&[("key", "k"), ("remote", "file:///etc")]);
     assert!(message.contains("directory of the node"), "{message}");
     let message = attributes(&[("key", "{{ checksum \"/etc/shadow\" }}")]);
@@ -182,7 +182,7 @@ fn silent_clients_keep_nobody_out() {
         .call("Identity/GetPluginCapabilities", Empty {})
         .unwrap();
     let connect = || UnixStream::connect(node.socket()).unwrap();
-    // More than there is room for: those at the end are turned away.
+    // More connections than the service accepts: it closes the last ones.
     let mut silent: Vec<_> = (0..600).map(|_| connect()).collect();
     let mut last = silent.pop().unwrap();
     last.set_read_timeout(Some(Duration::from_secs(60)))
@@ -241,7 +241,7 @@ fn calls_that_are_made_again_change_nothing() {
     service
         .unpublish("never-seen", &node.target("nobody"))
         .unwrap();
-    // Files of no volume are left alone.
+    // Directories that are not volumes are left alone.
     let precious = node.machine.work().join("precious");
     std::fs::create_dir(&precious).unwrap();
     std::fs::write(precious.join("file"), "x").unwrap();

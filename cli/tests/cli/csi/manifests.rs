@@ -1,5 +1,5 @@
-//! The manifests: that they parse, agree with each other and with the service, and that the
-//! commands of the sidecar fulfil their purpose. No kubelet has seen them here.
+//! The manifests parse, agree with each other and with the service, and the sidecar commands do
+//! their job. These tests do not run a kubelet.
 
 use std::fs;
 use std::path::Path;
@@ -74,7 +74,7 @@ fn the_driver_and_its_daemonset_agree_with_the_service() {
         let address = format!("--csi-address={socket}");
         assert!(args.contains(&address.as_str()), "{args:?}");
     }
-    // Where kubelet looks for the socket on the host is where the socket's directory is from.
+    // The volume of the socket must mount the host directory in which kubelet looks for it.
     let folder = named(&pod["volumes"], "socket")["hostPath"]["path"]
         .as_str()
         .unwrap();
@@ -98,7 +98,7 @@ fn the_driver_and_its_daemonset_agree_with_the_service() {
         assert_eq!(named(&daemon["env"], env), named(&service["env"], env));
     }
 
-    // The service takes the arguments and variables that the manifest gives it.
+    // The service accepts the arguments and variables from the manifest.
     let Some(node) = Node::new() else { return };
     assert_eq!(texts(&service["command"]), ["cachefs", "csi"]);
     let settings = of_kind("daemonset.yaml", "ConfigMap");
@@ -148,7 +148,7 @@ fn the_daemon_of_the_daemonset_serves_mounts_without_any_capability() {
     service.unpublish("v1", &target).unwrap();
     let log = service.log();
     assert!(log.contains("saved m2"), "{log}");
-    // It was this one, and no other, that did all of it.
+    // This service did all of the work, and no other one.
     assert_eq!(node.machine.daemon(), Some(daemon.0.id()), "{log}");
 }
 
@@ -171,7 +171,7 @@ fn the_volumes_of_the_example_are_taken() {
             }
             assert_eq!(csi["driver"], name);
             let attributes = csi["volumeAttributes"].as_hash().unwrap();
-            // The bucket of the example does not exist: the node's remote stands for it.
+            // The example bucket does not exist, so we substitute the node's remote.
             let attributes: Vec<_> = attributes
                 .iter()
                 .map(|(name, value)| (name.as_str().unwrap(), value.as_str().unwrap()))
@@ -217,7 +217,7 @@ fn the_document_has_every_attribute_and_every_secret() {
     }
 }
 
-/// A container's own process; killed when it is dropped.
+/// The main process of a container; killed on drop.
 struct Running(Child);
 
 impl Drop for Running {

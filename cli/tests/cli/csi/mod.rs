@@ -1,4 +1,4 @@
-//! The node service for Kubernetes, called over its socket as kubelet calls it.
+//! Calls the node service for Kubernetes over its socket, as kubelet does.
 
 mod client;
 mod conformance;
@@ -8,7 +8,7 @@ mod restart;
 mod secrets;
 mod volumes;
 
-// The messages are the service's own; that their bytes are those of the interface is tested there.
+// We reuse the service's own messages; its unit tests check their encoding against the CSI spec.
 #[path = "../../../../cli/src/integrations/csi/codec.rs"]
 mod codec;
 #[path = "../../../../cli/src/integrations/csi/message.rs"]

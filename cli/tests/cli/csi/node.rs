@@ -1,4 +1,4 @@
-//! A node of a cluster: the service, kubelet's directory, and pods.
+//! A cluster node: the service, kubelet's directory, and pods.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,12 +18,12 @@ use super::wire::{
 };
 use crate::support;
 
-/// How long a service may take to listen, and to end.
+/// Maximum time for a service to listen, and to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// An ordinary user.
+/// An unprivileged user.
 const NOBODY: &str = "65534";
 
-/// A node. Its directory of pods is a shared mount, as that of kubelet is.
+/// A node. Its pod directory is a shared mount, like kubelet's.
 pub(super) struct Node {
     pub(super) machine: Cachefs,
     pods: PathBuf,
@@ -32,12 +32,12 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// A node with a machine's store and remote; `None`, with a note, where nothing can be mounted.
+    /// A node with a machine's store and remote; skips with `None` if the machine cannot mount.
     pub(super) fn new() -> Option<Self> {
         support::machine().map(Self::on)
     }
 
-    /// As [`Self::new`], on a machine that can mount.
+    /// Like [`Self::new`], on a machine that can mount.
     pub(super) fn on(machine: Cachefs) -> Self {
         let pods = machine.sandbox().dir("pods").unwrap();
         mount_bind(&pods, &pods).unwrap();
@@ -64,20 +64,20 @@ impl Node {
         self
     }
 
-    /// Where a pod's volume goes; only the directories above are there, as with kubelet.
+    /// Target path of a pod's volume. As with kubelet, only its parent directories exist.
     pub(super) fn target(&self, pod: &str) -> PathBuf {
         let volume = self.pods.join(pod).join("volumes/kubernetes.io~csi/cache");
         fs::create_dir_all(&volume).unwrap();
         volume.join("mount")
     }
 
-    /// Where the service listens.
+    /// The socket of the service.
     pub(super) fn socket(&self) -> PathBuf {
         self.machine.work().join("csi.sock")
     }
 
-    /// Starts the service in a mount namespace of its own, as in a container: mounts below
-    /// kubelet's directory come to the host and go on without it, all others are seen nowhere else.
+    /// Starts the service in its own mount namespace, like a container. Mounts below kubelet's
+    /// directory propagate to the host and outlive the service; all other mounts stay private.
     pub(super) fn start(&self) -> Service {
         let log = self.machine.work().join("csi.log");
         let file = File::options()
@@ -119,7 +119,7 @@ impl Node {
     }
 }
 
-/// A running service; killed when it is dropped.
+/// A running service; killed on drop.
 pub(super) struct Service {
     child: Child,
     client: Option<Client>,
@@ -153,18 +153,18 @@ impl Service {
             .map(|_: Empty| ())
     }
 
-    /// All that services of the node have logged.
+    /// The log of every service that ran on the node.
     pub(super) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Ends it at once, as when its container is killed.
+    /// Kills it with SIGKILL, as when its container is killed.
     pub(super) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to stop, and waits for it to exit.
     pub(super) fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         self.client = None;
@@ -177,13 +177,13 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have exited already.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// A request for a volume of a pod, with the attributes that a pod has and those that Kubernetes
+/// A publish request for a pod volume, with the attributes of the pod and those that Kubernetes
 /// adds.
 pub(super) fn request(
     id: &str,
@@ -217,16 +217,15 @@ pub(super) fn request(
     }
 }
 
-/// The code of a call that must be refused, with its message.
+/// Returns the code and message of a call that must fail.
 #[track_caller]
 pub(super) fn refused<T: std::fmt::Debug>(outcome: Result<T, Status>) -> (Code, String) {
     let status = outcome.expect_err("it was accepted");
     (status.code(), status.message().to_owned())
 }
 
-/// A container of a pod: a mount namespace that was there before anything was mounted, and gets
-/// what comes to its volume by propagation only. Its processes are an ordinary user's, without any
-/// privilege.
+/// A container of a pod: a mount namespace that is older than the mounts and gets its volume only
+/// by propagation. Its processes run as an unprivileged user.
 pub(super) struct Pod {
     child: Child,
 }
@@ -251,10 +250,11 @@ impl Pod {
         pod
     }
 
-    /// Runs a shell script in a directory in it; returns whether it succeeded, and its output.
+    /// Runs a shell script in a directory of the container; returns whether it succeeded, and its
+    /// output.
     ///
-    /// The directory is entered before the privileges are gone: a container has its volume at a
-    /// path that its user can get to, and the sandbox of a test is for root only.
+    /// We enter the directory before dropping privileges. A real container has its volume at a path
+    /// that its user can reach, but the test sandbox is accessible only to root.
     pub(super) fn sh(&self, directory: &Path, script: &str) -> (bool, String) {
         let drop_all = format!(
             "cd \"$1\" && exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \

@@ -1,4 +1,4 @@
-//! A service that ends between publishing a volume and taking it down.
+//! A service that restarts between publishing and unpublishing a volume.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ fn a_service_in_another_container_saves_what_the_first_one_mounted() {
     fs::write(target.join("before"), "1").unwrap();
     service.kill();
 
-    // The daemon is another process: the pod goes on.
+    // The daemon is a separate process, so the pod keeps working.
     let (ok, text) = pod.sh(&target, "cat lib/large docs/* > /dev/null && cat before");
     assert!(ok, "{text}");
     let service = node.start();
@@ -40,7 +40,7 @@ fn a_service_in_another_container_saves_what_the_first_one_mounted() {
     );
 }
 
-/// A volume's condition as kubelet gets it: whether it is abnormal, and the message.
+/// The volume condition that kubelet sees: whether it is abnormal, and the message.
 fn condition(service: &super::node::Service, asked: &NodePublishVolumeRequest) -> (bool, String) {
     let about = NodeGetVolumeStatsRequest {
         volume_id: asked.volume_id.clone(),
@@ -77,7 +77,7 @@ fn a_dead_mount_is_told_of_and_repaired_when_kubelet_asks_again() {
         2_000_000
     );
 
-    // One that died and that nobody asked for again is repaired to be saved.
+    // A volume that died and was not published again is repaired so that we can save it.
     node.machine.run(["daemon", "stop", "--force"]).success();
     service.unpublish("v1", &target).unwrap();
     let fresh = node.machine.second_machine().unwrap();

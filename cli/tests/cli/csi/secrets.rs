@@ -1,4 +1,4 @@
-//! Secrets that pods bring: used, and seen nowhere.
+//! Secrets of pods are used, and never leak.
 
 use std::fs;
 use std::path::Path;
@@ -11,14 +11,14 @@ use super::node::{Node, refused, request};
 use super::wire::NodePublishVolumeRequest;
 use crate::support::{Commands, machine_on, sample_dir};
 
-/// A server that wants its secret, and a machine that has it.
+/// A server that requires its secret, and a machine that has it.
 fn guarded() -> Option<(S3Server, Cachefs)> {
     let server = S3Server::start().unwrap();
     let machine = machine_on(&server)?;
     Some((server, machine))
 }
 
-/// A volume with a remote and secrets of its own.
+/// A volume with its own remote and secrets.
 fn with_secrets(server: &S3Server, id: &str, target: &Path) -> NodePublishVolumeRequest {
     let remote = format!("s3://{BUCKET}/caches");
     let attributes = [
@@ -37,7 +37,7 @@ fn with_secrets(server: &S3Server, id: &str, target: &Path) -> NodePublishVolume
     asked
 }
 
-/// The files below a directory that hold the secret. Does not look into mounts.
+/// Lists the files below a directory that contain the secret. Does not descend into mounts.
 fn leaks(directory: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -65,7 +65,7 @@ fn a_pods_secrets_reach_its_restore_and_save_and_nothing_else() {
         return;
     };
     elsewhere.saved("m2", &sample_dir(&elsewhere));
-    // The node itself has another remote, and no credentials.
+    // The node itself uses another remote, and has no credentials.
     let node = Node::new().unwrap().env("CACHEFS_LOG", "debug");
     let service = node.start();
     let target = node.target("pod");
@@ -120,7 +120,7 @@ fn the_nodes_credentials_are_not_for_a_remote_that_a_pod_names() {
     let (code, message) = refused(service.publish(&asked));
     assert_eq!(code, Code::Unavailable, "{message}");
     assert!(!target.exists());
-    // With wrong ones of its own it gets no further.
+    // A volume with wrong credentials must fail.
     let mut wrong = with_secrets(&server, "v1", &target);
     let secret = "wrong-wrong-wrong".to_owned();
     wrong

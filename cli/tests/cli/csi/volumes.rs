@@ -1,4 +1,4 @@
-//! Caches in pods: the job's view, the fate of its changes, and protection from failures.
+//! Caches in pods: the files that a job sees, and whether its changes are saved.
 
 use std::fs;
 use std::path::Path;
@@ -8,14 +8,14 @@ use super::node::{Node, Pod, refused, request};
 use crate::support::{Commands, sample_dir, wait_for};
 use tonic::Code;
 
-/// Saves the sample under a key, from elsewhere.
+/// Saves the sample under a key, on another machine.
 fn save_sample(node: &Node, key: &str) {
     let elsewhere = node.machine.second_machine().unwrap();
     let dir = sample_dir(&elsewhere);
     elsewhere.saved(key, &dir);
 }
 
-/// The tree that a new machine restores for a key.
+/// Restores a key on a fresh machine.
 fn restored(node: &Node, key: &str) -> (cachefs_tests::harness::Cachefs, std::path::PathBuf) {
     let fresh = node.machine.second_machine().unwrap();
     let dir = fresh.dir("restored");
@@ -29,7 +29,7 @@ fn a_pod_without_privilege_uses_a_cache_and_leaves_a_layer() {
     save_sample(&node, "m2-1");
     let service = node.start();
     let target = node.target("pod");
-    // Its namespace is older than the mount, which it gets by propagation.
+    // The pod's namespace is older than the mount, so the pod gets the mount by propagation.
     let pod = Pod::start();
     let asked = request(
         "v1",
@@ -93,7 +93,7 @@ fn the_first_job_of_all_finds_a_directory_that_it_may_write_to() {
     let (_fresh, dir) = restored(&node, "first");
     assert_eq!(fs::read_to_string(dir.join("file")).unwrap(), "one\n");
 
-    // A job that leaves nothing saves nothing.
+    // A job that leaves an empty directory saves nothing.
     let target = node.target("second");
     service
         .publish(&request("v2", &target, &[("key", "nothing")]))
@@ -114,7 +114,7 @@ fn what_is_read_only_cannot_be_written_to_and_is_not_saved() {
         let mut asked = request(id, &target, &[("key", key)]);
         asked.readonly = true;
         service.publish(&asked).unwrap();
-        // Again, as kubelet does.
+        // kubelet repeats calls.
         service.publish(&asked).unwrap();
         let (ok, text) = pod.sh(&target, "ls && ! touch new");
         assert!(ok && text.contains("Read-only file system"), "{text}");

@@ -1,4 +1,4 @@
-//! Credentials are in no log, no list of processes, no file and no output.
+//! Credentials never appear in logs, process lists, files or output.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use cachefs_tests::s3::{BUCKET, S3Server, SECRET_KEY};
 
 use crate::support::{Commands, clean, machine_on, sample_dir};
 
-/// Part of every secret that the tests make up.
+/// A marker that is part of every secret in these tests.
 const MARK: &str = "hunter2secret";
 
-/// Values that a job may have in its environment.
+/// Variables that a job may have in its environment.
 fn variables() -> Vec<(&'static str, String)> {
     let key = format!(
         r#"{{"type": "service_account", "private_key_id": "{MARK}", "private_key": "{MARK}"}}"#
@@ -33,7 +33,7 @@ fn variables() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Values that must not be found anywhere.
+/// Byte strings that must not appear anywhere.
 fn secrets() -> [&'static [u8]; 2] {
     [MARK.as_bytes(), SECRET_KEY.as_bytes()]
 }
@@ -51,7 +51,7 @@ fn assert_clean(what: &str, bytes: &[u8]) {
     }
 }
 
-/// Every file below a directory, as it is on the disk.
+/// Checks the raw content of every file below a directory.
 fn assert_clean_files(root: &Path) -> usize {
     let mut pending = vec![root.to_owned()];
     let mut count = 0;
@@ -84,7 +84,7 @@ fn command_lines(binary: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Runs at the highest log level, in both formats, and searches the output.
+/// Runs a command at the highest log level in both formats, and checks its output.
 fn run(invocation: Invocation) -> Output {
     let mut last = None;
     for format in ["text", "json"] {
@@ -158,7 +158,8 @@ fn a_whole_life_tells_no_credentials() {
     ] {
         run(machine.command(args));
     }
-    // Errors tell much: wrong credentials, no server, and addresses with passwords in them.
+    // Errors are verbose: test wrong credentials, a missing server, and addresses that contain
+    // passwords.
     let userinfo = format!("s3://KEY:{MARK}@{BUCKET}/caches");
     let endpoint = format!("http://user:{MARK}@127.0.0.1:9");
     let signed = format!("az://cache?sv=1&sig={MARK}");
@@ -198,7 +199,7 @@ fn a_whole_life_tells_no_credentials() {
     assert!(said.contains("TRACE") || said.contains("DEBUG"), "{said}");
     machine.run(["umount", "--all"]).success();
     machine.stop();
-    // The store, output written to files, and the remote.
+    // The store, captured output files, and the remote.
     let mut places: Vec<PathBuf> = vec![server.bucket_dir(), machine.store(), machine.work()];
     places.push(machine.home());
     for place in places {

@@ -1,4 +1,4 @@
-//! Trouble around the cache: which operations fail, and which continue.
+//! Failures around the cache: the operations that fail, and those that must continue.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::support::{Commands, clean, machine, machine_on, sample_dir, strict_js
 
 const EIO: i32 = 5;
 
-/// A clock that is set by writing to a file; of Debian's package `libfaketime`.
+/// A clock that is set by writing to a file; from Debian's package `libfaketime`.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 #[test]
@@ -28,7 +28,7 @@ fn a_black_hole_holds_up_nobody_else() {
         .second_machine()
         .unwrap()
         .with_env("CACHEFS_TIMEOUT", "10s");
-    // Data that was read from one remote is local for all, so the other has other files.
+    // Frames that we read from one remote serve all remotes, so the second one has different files.
     let (local, other) = (
         format!("file://{}", machine.dir("remote").display()),
         machine.dir("other"),
@@ -42,7 +42,7 @@ fn a_black_hole_holds_up_nobody_else() {
     let lazy = |path: &Path| machine.restore("v1", path).args(["--prefetch", "none"]);
     lazy(&hung).run().success();
     lazy(&well).args(["--remote", &local]).run().success();
-    // One file is here before the trouble begins.
+    // Cache one file locally before the outage.
     let here = fs::read(hung.join("settings.xml")).unwrap();
 
     server.faults().inject(Rule::new(Fault::Hang));
@@ -53,7 +53,8 @@ fn a_black_hole_holds_up_nobody_else() {
                 scope.spawn(move || fs::read(path).map(drop))
             })
             .collect();
-        // While they wait: the same tree, its local data, the other mount, the daemon.
+        // While the readers wait, the same tree, its local files, the other mount and the daemon
+        // still work.
         assert_eq!(fs::read_dir(hung.join("docs")).unwrap().count(), 40);
         assert_eq!(fs::read(hung.join("settings.xml")).unwrap(), here);
         assert_same(&other, &well, &CompareOptions::default());
@@ -61,7 +62,7 @@ fn a_black_hole_holds_up_nobody_else() {
             machine.stats()["daemon"]["views"].as_array().unwrap().len(),
             2
         );
-        // All of this was served before the first of the others gave up.
+        // We served all of this before the first reader timed out.
         assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
         for waiting in waiting {
             let error = waiting.join().unwrap().unwrap_err();
@@ -80,7 +81,7 @@ fn a_black_hole_holds_up_nobody_else() {
     assert!(line.contains("packs/"), "{line}");
 
     server.faults().clear();
-    // Requests in flight when the trouble ended still wait for their own deadline.
+    // Requests in flight when the outage ended still wait for their own deadlines.
     crate::support::wait_for("the recovery", Duration::from_secs(20), || {
         let files = ["docs/3", "lib/large", "lib/medium", "lib/inner/small"];
         files.iter().all(|file| fs::read(hung.join(file)).is_ok())
@@ -90,7 +91,7 @@ fn a_black_hole_holds_up_nobody_else() {
     machine.umount(&well);
 }
 
-/// Makes a directory read-only; the sandbox takes the mount down.
+/// Makes a directory read-only; the sandbox removes the mount.
 fn read_only(dir: &Path) {
     mount_bind(dir, dir).unwrap();
     mount_remount(dir, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
@@ -119,7 +120,7 @@ fn a_store_that_cannot_be_written_to_is_named() {
         drop(soft.stderr_has("choose a place that can be written to"));
         assert!(fs::read_dir(&dir).unwrap().next().is_none(), "{mode}");
     }
-    // Commands that need no store of their own work.
+    // Copy mode works, because it needs no store.
     let copy = reader.restore("v1", &dir).args(["--mode", "copy"]);
     let copy = clean(copy.arg("--strict-errors").run())
         .success()
@@ -149,7 +150,7 @@ fn a_target_that_cannot_be_written_to_can_be_mounted_over() {
     assert!(fs::read_dir(&target).unwrap().next().is_none());
 }
 
-/// A machine whose clock shows the time in the file.
+/// A machine whose clock is read from the file.
 fn with_clock(machine: &Cachefs, file: &Path) -> Option<Cachefs> {
     if !Path::new(FAKETIME).exists() {
         cachefs_skip::skip("faketime", "libfaketime is not installed");
@@ -181,7 +182,7 @@ fn clocks_that_jump() {
     machine.restored("m2-1", &mount);
     let daemon = machine.daemon();
 
-    // Under a running mount and daemon, in both directions.
+    // Move the clock in both directions under a running mount and daemon.
     for offset in ["+10d", "-400d", "+0d"] {
         println!("{offset}");
         set(offset);
@@ -199,8 +200,8 @@ fn clocks_that_jump() {
         assert_eq!(fs::read_to_string(other.join("written")).unwrap(), offset);
         machine.umount(&other);
     }
-    // A saver whose clock was ahead does not stay the newest of its prefix: the remote's time
-    // counts.
+    // A save from a machine with a fast clock does not stay the newest for its prefix: we use the
+    // remote's time.
     let newest = machine.restore("m2-none", &machine.dir("newest"));
     let newest = strict_json(newest.args(["--restore-key", "m2-"]))
         .run()
@@ -208,7 +209,7 @@ fn clocks_that_jump() {
     assert_eq!(newest.json()["matched_key"], "m2-+0d", "{newest}");
     machine.umount(&machine.dir("newest"));
 
-    // A key expires when its time has come, and is back when the clock is.
+    // A key expires with the clock, and reappears when the clock goes back.
     set("+15d");
     let late = strict_json(machine.restore("m2-1", &machine.dir("late")));
     assert_eq!(late.run().success().json()["result"], "miss");
@@ -216,8 +217,8 @@ fn clocks_that_jump() {
     machine.restored("m2-1", &machine.dir("late"));
     machine.umount(&machine.dir("late"));
 
-    // A run of the collector in the past condemns nothing that is in use, and removes nothing; one
-    // in the future drops expired keys, and leaves mounted ones their grace period.
+    // `gc` with a clock in the past condemns nothing in use and removes nothing. With a clock in
+    // the future, it drops expired keys but respects the grace period of mounted layers.
     for offset in ["-400d", "+15d", "+0d"] {
         set(offset);
         clean(machine.run(["gc"]).success());

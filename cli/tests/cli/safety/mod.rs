@@ -1,5 +1,4 @@
-//! Limits of a hostile job, layer and neighbour, and the effects of trouble around
-//! the cache does not break.
+//! Limits on hostile jobs, layers and neighbours, and on failures around the cache.
 
 mod credentials;
 mod failures;

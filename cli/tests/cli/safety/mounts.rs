@@ -1,4 +1,4 @@
-//! Mounts lend no rights either, whatever is written to them.
+//! Mounts grant no privileges, whatever a job writes to them.
 
 use std::fs;
 use std::path::Path;

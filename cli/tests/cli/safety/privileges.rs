@@ -1,4 +1,4 @@
-//! Entries that could grant privileges are hidden unless requested.
+//! Set-user-ID bits, capabilities and device nodes are left out unless requested.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,13 +13,13 @@ use crate::support::{Commands, clean, machine, strict_json};
 
 const ALLOW: &str = "--allow-privileged";
 
-/// `cap_net_raw=ep`, as the kernel stores it.
+/// `cap_net_raw=ep` in the kernel's binary format.
 fn capability() -> Vec<u8> {
     let words = [0x0200_0001_u32, 1 << 13, 0, 0, 0];
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// A tree with one of each.
+/// A tree with one of each kind.
 fn privileged() -> TreeSpec {
     let file = |seed| Kind::File(Content::new(5000, seed));
     let attributes = [
@@ -74,7 +74,7 @@ fn assert_harmless(root: &Path) {
         let error = fs::symlink_metadata(root.join(name)).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{name}");
     }
-    // Attributes that only describe files are unchanged.
+    // Harmless modes are unchanged.
     assert_eq!(mode(&root.join("group")), 0o2775);
     assert_eq!(mode(&root.join("fifo")), 0o622);
     assert_eq!(fs::read(root.join("bin/su")).unwrap().len(), 5000);
@@ -92,7 +92,7 @@ fn assert_whole(root: &Path) {
     assert!(root.join("dev/mem").exists());
 }
 
-/// Restores in one of the ways there are.
+/// Restores with one of the supported modes.
 fn restore(machine: &Cachefs, key: &str, path: &Path, way: &str, more: &[&str]) -> Value {
     let (mode, lower) = match way {
         "copy" => ("copy", "auto"),
@@ -136,7 +136,7 @@ fn saving_what_was_not_shown_takes_nothing_away() {
         restore(&second, "v1", &dir, way, &[]);
         let unchanged = second.saved("v1", &dir);
         assert_eq!(unchanged["result"], "unchanged", "{unchanged}");
-        // A change beside them, and one to a file that was shown without its bits.
+        // Add a file next to them, and change a file that was shown without its bits.
         fs::write(dir.join("dev/new"), "new").unwrap();
         fs::write(dir.join("bin/wall"), "changed").unwrap();
         let key = format!("v2-{way}");
@@ -149,7 +149,7 @@ fn saving_what_was_not_shown_takes_nothing_away() {
         restore(&third, &key, &whole, way, &[ALLOW]);
         assert_eq!(mode(&whole.join("bin/su")), 0o4755);
         assert!(whole.join("dev/disk").exists() && whole.join("dev/new").exists());
-        // Files that the job wrote are as the job saw them.
+        // A file that the job wrote keeps the mode that the job saw.
         assert_eq!(mode(&whole.join("bin/wall")), 0o755);
         if way != "copy" {
             third.umount(&whole);

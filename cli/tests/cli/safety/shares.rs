@@ -1,4 +1,4 @@
-//! Permissions of a share's clients.
+//! The access that a client of a share has, and its limits.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use crate::support::{Commands, clean, machine, machine_on, sample_dir, strict_json, wait_for};
 
-/// A host with caches in three scopes, and the share that a job on it gets.
+/// A host with caches in three scopes, and a job that gets only a socket of the host.
 struct Host {
     host: Cachefs,
-    /// A machine of its own, with nothing but the socket.
+    /// A separate machine for the job, with only the socket.
     guest: Cachefs,
     socket: PathBuf,
     saved: PathBuf,
@@ -55,7 +55,7 @@ impl Host {
         share.args(more)
     }
 
-    /// A command of the job: it knows neither the remote nor credentials.
+    /// A command of the job, without the remote or credentials.
     fn job(&self, args: &[&str]) -> Invocation {
         let command = self.guest.command(args).without_env("CACHEFS_REMOTE");
         command.env("CACHEFS_DAEMON", &self.socket)
@@ -78,7 +78,7 @@ impl Host {
     }
 }
 
-/// Sends a request as a client that makes its own rules would.
+/// Sends a raw request, as a client that ignores our protocol's rules would.
 fn raw(socket: &Path, request: &Value) -> Value {
     let stream = socket::connect_private(socket).unwrap();
     let envelope = json!({ "version": cachefs::VERSION, "request": request });
@@ -92,11 +92,11 @@ fn raw(socket: &Path, request: &Value) -> Value {
     serde_json::from_slice(&answer.header).unwrap()
 }
 
-/// The same as another user.
+/// Like [`raw`], as another user.
 fn raw_as(uid: u32, socket: &Path, request: &Value) -> Value {
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
-            // SAFETY: the raw call changes this thread alone, which ends with the answer.
+            // SAFETY: the raw call changes only this thread, which ends after the answer.
             let changed = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
             assert_eq!(changed, 0);
             raw(socket, request)
@@ -114,7 +114,7 @@ fn a_job_restores_its_scopes_without_credentials() {
     assert!(!shared.stderr().contains(SECRET_KEY));
     assert_eq!(fs::metadata(&it.socket).unwrap().mode() & 0o777, 0o600);
 
-    // Its own scope first, then the others of the share; read to the last byte.
+    // The job's own scope first, then the others of the share. We read every byte.
     let (mine, base) = (it.guest.dir("mine"), it.guest.dir("base"));
     it.restored("mine", &mine);
     it.restored("base", &base);
@@ -129,7 +129,7 @@ fn a_job_restores_its_scopes_without_credentials() {
     assert_same(&it.saved, &base, &options);
     it.host.umount(&base);
 
-    // The job has a store of its own for its writes, and no daemon.
+    // The job writes to its own store, and has no daemon.
     fs::write(mine.join("new"), "new").unwrap();
     assert_eq!(it.guest.daemon(), None);
     wait_for(
@@ -163,7 +163,7 @@ fn a_job_gets_nothing_else() {
     let elsewhere = format!("s3://{BUCKET}/elsewhere");
     let other = it.restore("mine", &mount, &["--remote", &elsewhere]).run();
     refused(other, "does not include");
-    // One path of several.
+    // Restoring several paths is refused as well.
     let other = it.job(&["restore", "--key", "theirs", "--scope", "pr/8"]);
     let other = other.args(["--path", "a", "--path", "b"]);
     refused(other.run(), "does not include scope pr/8");
@@ -201,11 +201,11 @@ fn a_job_gets_nothing_else() {
         let answer = raw(&it.socket, &request);
         assert_eq!(answer["failed"]["kind"], "usage", "{request}: {answer}");
     }
-    // The layers of somebody else, by their names.
+    // Request another job's layers by name.
     assert!(!layers.is_null(), "inspect has layers");
     let answer = raw(&it.socket, &open(&layers));
     assert!(answer["ok"].is_null(), "{answer}");
-    // The daemon and the other job's mount are as they were.
+    // The daemon and the other job's mount are unaffected.
     assert!(theirs.join("pr-7").exists());
     assert_eq!(it.host.stats()["daemon"]["restarts"], 0);
     it.host.umount(&theirs);
@@ -229,14 +229,14 @@ fn a_share_is_listed_outlives_the_worker_and_ends() {
     let worker = it.host.stats()["daemon"]["pid"].as_i64().unwrap();
     let worker = Pid::from_raw(worker.try_into().unwrap()).unwrap();
     kill_process(worker, Signal::KILL).unwrap();
-    // Through the same socket, for the same scopes only.
+    // Through the same socket, with the same scopes.
     let base = it.guest.dir("base");
     it.restored("base", &base);
     assert_eq!(it.host.stats()["daemon"]["restarts"], 1);
     let other = it.restore("theirs", &it.guest.dir("other"), &["--scope", "pr/8"]);
     drop(other.run().expect_code(2));
     it.unmount(&base);
-    // And an upgrade.
+    // The share also survives an upgrade.
     it.host.run(["daemon", "upgrade"]).success();
     assert_eq!(list()[0]["path"], it.socket.to_str().unwrap());
     it.restored("base", &base);
@@ -249,7 +249,7 @@ fn a_share_is_listed_outlives_the_worker_and_ends() {
     assert_eq!(list(), json!([]));
     let gone = clean(it.restore("base", &base, &["--strict-errors"]).run());
     drop(gone.expect_code(1).stderr_has("no daemon at"));
-    // Mounts stay.
+    // Existing mounts stay.
     assert_eq!(fs::read(mount.join("lib/large")).unwrap().len(), 2_000_000);
     it.unmount(&mount);
 }
@@ -261,7 +261,7 @@ fn a_share_keeps_the_daemon_until_it_is_told_to_stop() {
     let share = it.share(&[]).env("CACHEFS_DAEMON_IDLE", "1");
     share.run().success();
     let daemon = it.host.daemon().expect("a daemon");
-    // Longer than it may be idle.
+    // Longer than the idle timeout.
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(it.host.daemon(), Some(daemon));
     it.host.run(["daemon", "stop"]).success();
@@ -281,7 +281,7 @@ fn a_share_is_for_one_user_and_root() {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
         }
     }
-    // Even where the file would let them.
+    // Even if the file mode would allow other users.
     fs::set_permissions(&it.socket, fs::Permissions::from_mode(0o666)).unwrap();
     let allowed = json!({ "op": "allowed" });
     let told = raw_as(54_321, &it.socket, &allowed);
@@ -308,7 +308,7 @@ fn a_socket_has_a_place_that_others_cannot_take() {
     drop(it.share(&[]).run().expect_code(1));
     assert_eq!(fs::read(&it.socket).unwrap(), b"precious");
 
-    // A store that others can write to is none; an empty directory is made one.
+    // We reject a store that others can write to, but fix the mode of an empty directory.
     let foreign = it.guest.dir("foreign");
     fs::write(foreign.join("there"), "before").unwrap();
     fs::set_permissions(&foreign, fs::Permissions::from_mode(0o777)).unwrap();
@@ -346,7 +346,7 @@ fn a_save_from_inside_needs_credentials_of_its_own() {
     it.guest.stop();
 }
 
-/// Restoring in a scope other than the machine's own.
+/// Restores in a scope other than the machine's own.
 trait InScope {
     fn restored_in(&self, scope: &str, key: &str, path: &Path);
 }

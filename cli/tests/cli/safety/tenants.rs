@@ -1,4 +1,4 @@
-//! Tenants of one machine: jobs with credentials or buckets of their own see nothing of each other.
+//! Tenants of one machine: jobs with their own credentials or buckets cannot see each other's data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ fn policy(read: &[&str]) -> String {
     .to_string()
 }
 
-/// A machine, and the users of the bucket: two who may do everything, and one who may read the keys
-/// that names data and not the data.
+/// A machine, and three users of the bucket: two with full access, and one who may read layers and
+/// records but no packs.
 struct Tenants {
     server: S3Server,
     machine: Cachefs,
@@ -80,12 +80,14 @@ fn two_credentials_on_one_bucket_share_no_local_copies_and_no_index() {
     let source = it.source();
     assert!(it.save(0, "k", &source) > 0);
     it.restore(0, "k", &it.machine.dir("first")).run().success();
-    // Both are on the machine now; whoever may not read them in the bucket does not get them here.
+    // Both are on the machine now, but a user who cannot read them in the bucket must not get them
+    // from the local cache.
     let place = it.machine.dir("place");
     let refused = it.restore(2, "k", &place).run();
     assert_ne!(refused.code(), Some(0), "{refused}");
     assert!(!place.join("file").exists());
-    // Somebody else who stores the same stores it: where a has it is nothing that b is told.
+    // Another user who saves the same file stores it again: user b must not learn that user a
+    // already has it.
     assert!(it.save(1, "of-b", &source) > 0);
     assert_eq!(it.save(0, "again", &source), 0);
     assert_eq!(it.save(1, "again-of-b", &source), 0);
@@ -101,7 +103,8 @@ fn a_bucket_with_a_record_and_no_data_restores_nothing() {
     let it = tenants();
     it.save(0, "k", &it.source());
     it.restore(0, "k", &it.machine.dir("first")).run().success();
-    // The tenant's own prefix: a copy of the records, as anyone may read them, and nothing else.
+    // A prefix of the tenant's own with a copy of the records, which anyone may read, and nothing
+    // else.
     let (from, to) = (
         it.server.bucket_dir().join("caches/refs"),
         it.server.bucket_dir().join("theirs/refs"),

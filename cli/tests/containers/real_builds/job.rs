@@ -1,4 +1,4 @@
-//! A build with the network off, in each kind of container.
+//! A build without a network, in each kind of container.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use cachefs_tests::harness::{Cachefs, Output};
 use cachefs_tests::tools::{PLACE, Project, Tool};
 use serde_json::Value;
 
-/// Where they have the project.
+/// Path of the project in the container.
 pub(crate) const WORK: &str = "/tmp/work";
-/// How long a build may take on a machine that does other things too.
+/// Timeout of a build on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// A project whose cache is in the remote and nowhere else, and a machine to build it on.
+/// A project whose cache exists only in the remote, and a machine to build it on.
 pub(crate) struct Job {
     pub(crate) project: Project,
     pub(crate) machine: Cachefs,
@@ -22,8 +22,8 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Fills a cache, saves it as `base` on one machine and goes on on another; `None`, with a
-    /// note, where the tool is not installed or nothing can be mounted.
+    /// Fills a cache and saves it as `base` on one machine, then continues on another one. Skips
+    /// with `None` if the tool is not installed or the machine cannot mount.
     pub(crate) fn new(tool: Option<Tool>) -> Option<Self> {
         let can = rustix::process::geteuid().is_root() && Path::new("/dev/fuse").exists();
         if !can {
@@ -58,13 +58,13 @@ impl Job {
         cachefs(&self.machine, "restore", key, path, &mount);
     }
 
-    /// Saves a path under a key; returns the output.
+    /// Saves a path under a key; returns the JSON output.
     #[track_caller]
     pub(crate) fn save(&self, key: &str, path: &Path) -> Value {
         cachefs(&self.machine, "save", key, path, &[])
     }
 
-    /// The changes of a build to the cache at a path, without those of times only.
+    /// The changes of a build to the cache at a path, except those of times alone.
     #[track_caller]
     pub(crate) fn changed(&self, path: &Path) -> Vec<String> {
         let diff = self.machine.command(["diff", "--format", "json"]);
@@ -76,8 +76,7 @@ impl Job {
             .collect()
     }
 
-    /// The directories that a container gets, as a host path, a path inside, and whether it may be
-    /// written to.
+    /// The volumes of a container: host path, path inside, and whether it is writable.
     fn volumes(&self, cache: &Path) -> Vec<(PathBuf, PathBuf, bool)> {
         let mut volumes = vec![
             (self.project.source(), WORK.into(), true),
@@ -106,7 +105,7 @@ impl Job {
             .collect()
     }
 
-    /// Builds in a container of podman's or docker's.
+    /// Builds in a podman or docker container.
     pub(crate) fn run(&self, engine: &impl Engine, cache: &Path, options: &[&str]) -> Output {
         self.project.clean().unwrap();
         let mut arguments = self.arguments(cache);
@@ -134,8 +133,8 @@ impl Job {
         build.arg(context).timeout(PATIENCE).run()
     }
 
-    /// Builds in bubblewrap, with further directories that it may write to; `None`, with a note,
-    /// where that is not installed.
+    /// Builds in bubblewrap with additional writable directories; skips with `None` if bubblewrap
+    /// is not installed.
     pub(crate) fn run_in_sandbox(&self, cache: &Path, extra: &[(&Path, &Path)]) -> Option<Output> {
         let mut command = bubblewrap()?.env("HOME", "/tmp");
         for (host, inside, writes) in self.volumes(cache) {
@@ -151,7 +150,7 @@ impl Job {
     }
 }
 
-/// Runs `restore` or `save`, whose failure fails the test; returns the output.
+/// Runs `restore` or `save`, which must succeed; returns the JSON output.
 #[track_caller]
 fn cachefs(machine: &Cachefs, command: &str, key: &str, path: &Path, options: &[&str]) -> Value {
     let command = machine.command([command, "--key", key, "--strict-errors"]);

@@ -1,7 +1,7 @@
 //! Real builds in containers without a network, whose only source is a mounted cache.
 //!
-//! Each is done twice: with an empty directory in place of the cache it must fail, and say that
-//! something is missing there; with the mount it must work.
+//! Each build runs twice. With an empty directory instead of the cache, it must fail and report
+//! missing files; with the mount, it must succeed.
 
 mod job;
 mod together;
@@ -16,7 +16,7 @@ use cachefs_tests::tools;
 
 use job::{Job, WORK};
 
-/// Files that npm writes at every run, and its logs of failed requests.
+/// Files that npm writes at every run, and its records of requests that failed.
 const NOTES_OF_NPM: [&str; 4] = [
     "_logs",
     "_update-notifier-last-checked",
@@ -24,7 +24,7 @@ const NOTES_OF_NPM: [&str; 4] = [
     "_cacache/index-v5",
 ];
 
-/// Cargo's lock files and its record of uses.
+/// Lock files and usage counters of cargo.
 const NOTES_OF_CARGO: [&str; 3] = [".package-cache", ".package-cache-mutate", ".global-cache"];
 
 /// Files that Gradle writes at every run.
@@ -91,7 +91,7 @@ fn npm_in_docker_as_a_user_on_a_cache_of_roots() {
     let empty = job.path("nothing");
     chown(&empty, Some(1000), Some(1000)).unwrap();
     job.assert_fails_without_cache(&job.run(&docker, &empty, &user));
-    // A cache that is root's is of no use to the user, who may write nothing in it.
+    // The user cannot write to a cache that root owns.
     let cache = job.path("npm");
     job.restore("base", &cache, &["--owner", "1000"]);
     job.assert_built(job.run(&docker, &cache, &user));
@@ -117,7 +117,7 @@ fn cargo_in_bubblewrap_finds_everything_fresh() {
     let (empty, first) = (job.path("nothing"), job.path("target-1"));
     std::fs::create_dir(job.project.source().join("target")).unwrap();
     let run = |cache: &Path, output: &Path| {
-        // The mount point must be there, as the project has it.
+        // The mount point must exist, as in the project.
         let build = job.run_in_sandbox(cache, &[(output, &target)]);
         build.map(|output| (output.stderr(), output))
     };
@@ -133,7 +133,7 @@ fn cargo_in_bubblewrap_finds_everything_fresh() {
     assert_only(&job.changed(&home), &NOTES_OF_CARGO);
     job.save("target", &first);
 
-    // Another mount: cargo compares times to the nanosecond.
+    // A second mount must not trigger a rebuild: cargo compares times to the nanosecond.
     let second = job.path("target-2");
     job.restore("target", &second, &[]);
     let (said, built) = run(&home, &second).unwrap();

@@ -1,4 +1,4 @@
-//! Two containers that build at the same time, each on a mount of the same cache.
+//! Two containers that build at the same time, each on its own mount of the same cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use cachefs_tests::tools::{self, PLACE};
 
 use super::job::Job;
 
-/// Two mounts of the key `base`, each changed by a container while the other changes its own: a
-/// file of its own, and one that both write.
+/// Two mounts of the key `base`, changed concurrently by one container each: one file that only
+/// that container writes, and one that both write.
 fn forked() -> Option<(Job, [PathBuf; 2])> {
     let (job, podman) = (Job::new(tools::npm())?, Podman::of_root().unwrap()?);
     let mounts = ["a", "b"].map(|name| job.path(name));
@@ -25,7 +25,8 @@ fn forked() -> Option<(Job, [PathBuf; 2])> {
     Some((job, mounts))
 }
 
-/// Installs from the cache in a project of the container's own, and leaves its name in the cache.
+/// Installs from the cache in the container's own project, and writes the container's name to the
+/// cache.
 fn build(job: &Job, podman: &Podman<'_>, name: &str, cache: &Path) {
     let project = job.path(&format!("project-{name}"));
     let copied = std::process::Command::new("cp")
@@ -70,7 +71,7 @@ fn each_saves_a_key_of_its_own() {
         assert_eq!(names(&path), own);
         assert_eq!(fs::read_to_string(path.join("by")).unwrap().trim(), key);
     }
-    // Their base is unchanged.
+    // The common base is unchanged.
     let path = job.path("later");
     job.restore("base", &path, &[]);
     assert_eq!(names(&path), [""; 0]);
@@ -90,7 +91,7 @@ fn both_save_one_key_at_once_and_it_has_the_work_of_both() {
     let path = job.path("later");
     job.restore("both", &path, &[]);
     assert_eq!(names(&path), ["by", "by-a", "by-b"]);
-    // Of the file that both wrote, one is there, whole.
+    // One version of the file that both wrote is there, complete.
     let both = fs::read_to_string(path.join("by")).unwrap();
     assert!(["a\n", "b\n"].contains(&&*both), "{both:?}");
 }

@@ -1,4 +1,4 @@
-//! Files that an earlier save read are not read again while they are the same.
+//! A save does not read unchanged files that an earlier save has read.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -25,7 +25,7 @@ fn scanned(directory: &Path) -> FileTree {
         .tree
 }
 
-/// A scanner that searches for no named values, only for tokens by their format.
+/// A scanner that finds tokens by their format, but no named values.
 fn scanner() -> Scanner {
     Scanner::new(SecretPolicy::Skip, Vec::new(), &[]).unwrap()
 }
@@ -71,7 +71,7 @@ fn contents(tree: &FileTree) -> Vec<&FileContent> {
         .collect()
 }
 
-/// Writes the list of a directory whose files were all read.
+/// Writes the list for a directory in which every file was read.
 fn write(list: &Path, domain: &DomainId, directory: &Path, packed: &Packed, at: SystemTime) {
     let mut tree = scanned(directory);
     for node in &mut tree.nodes {
@@ -98,13 +98,13 @@ fn only_what_did_not_change_is_known() {
     let later = SystemTime::now() + Duration::from_secs(10);
     write(&list, &domain, &files, &packed, later);
 
-    // The same size and the same mtime, which anyone can set, but not the same ctime.
+    // The same size and mtime, which anyone can set, but another ctime.
     let before = fs::metadata(files.join("b")).unwrap().modified().unwrap();
     std::thread::sleep(Duration::from_millis(20));
     fs::write(files.join("b"), b"CONTENT").unwrap();
     let b = File::options().write(true).open(files.join("b")).unwrap();
     b.set_modified(before).unwrap();
-    // Another file under an old name.
+    // A different file under an old name.
     fs::rename(files.join("c"), files.join("d")).unwrap();
     fs::write(files.join("c"), CONTENT).unwrap();
 
@@ -133,7 +133,7 @@ fn what_was_just_written_is_not_listed() {
     let old = File::options().write(true).open(files.join("old")).unwrap();
     old.set_modified(SystemTime::now() - Duration::from_secs(3600))
         .unwrap();
-    // Its mtime is old, its ctime is not: it may be written to again within the same tick.
+    // Its mtime is old but its ctime is recent: another write may fall into the same clock tick.
     write(&list, &domain, &files, &packed(), SystemTime::now());
     let mut tree = scanned(&files);
     Seen::read(&list, &domain).unwrap().apply(&mut tree, &files);
@@ -199,7 +199,7 @@ fn files_are_known_to_those_who_search_for_the_same() {
     packed.findings.push((found.unwrap(), finding));
     write(&list, &domain, &files, &packed, later);
 
-    // One with a finding is looked at by every save, and so is a place where secrets are kept.
+    // Every save reads files with findings and well-known credential files again.
     let seen = Seen::read(&list, &domain).unwrap();
     let mut tree = scanned(&files);
     seen.apply(&mut tree, &files);
@@ -216,7 +216,7 @@ fn files_are_known_to_those_who_search_for_the_same() {
     assert!(seen.is_searched_by(&Scanner::off()));
     assert!(!seen.is_searched_by(&other(SecretPolicy::Skip, "a value of a secret")));
 
-    // A list that was written without a search is useless to a save that searches.
+    // A list from a save without a scan is useless to a save that scans.
     Seen::write(&list, &domain, &tree, &packed, later, &Scanner::off()).unwrap();
     let seen = Seen::read(&list, &domain).unwrap();
     assert!(seen.is_searched_by(&Scanner::off()));

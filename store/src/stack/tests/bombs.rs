@@ -1,4 +1,4 @@
-//! Small layers that would make readers hold or do far more than their bytes are worth.
+//! Small layers that make readers use memory or time out of proportion to their size.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use crate::layer::{
 };
 use crate::stack::{Ino, Stack, StackWalk, squash_layers};
 
-/// Numbers of tables.
+/// Indexes of tables.
 const INODES: usize = 0;
 const DIRENTS: usize = 1;
 const NAMES: usize = 2;
-/// Bytes of an inode record, and where its dirents begin and how many they are.
+/// Size of an inode record, and the offsets of its first dirent and dirent count.
 const INODE: usize = 56;
 const FIRST: usize = 40;
 const COUNT: usize = 44;
@@ -58,7 +58,7 @@ fn a_page_that_is_listed_twice_is_refused() {
 
 #[test]
 fn tables_that_compress_too_well_are_refused() {
-    // 64 MiB of one byte take some kilobytes.
+    // 64 MiB of one repeated byte compress to a few kilobytes.
     let built = rewrite_layer(&honest(), |tables| tables[NAMES].resize(64 << 20, b'a'));
     assert!(built.bytes.len() < 64 << 10);
     let error = Layer::open(built.id, built.bytes).unwrap_err();
@@ -73,13 +73,13 @@ fn tables_that_compress_too_well_are_refused() {
     assert!(error.to_string().contains("more entries"), "{error}");
 }
 
-/// A thousand directories that name the same thousand entries would be a million.
+/// A thousand directories that share the same thousand entries would have a million.
 #[test]
 fn directories_cannot_share_their_entries() {
     let built = rewrite_layer(&honest(), |tables| {
         let inodes = &mut tables[INODES];
         let first = u32::from_le_bytes(inodes[INODE + FIRST..][..4].try_into().unwrap());
-        // `b` has the entries of `a`, and those behind them.
+        // `b` claims the entries of `a`, and those after them.
         put(inodes, 2 * INODE + FIRST, first);
         put(inodes, 2 * INODE + COUNT, 4);
     });
@@ -99,7 +99,7 @@ fn entries_out_of_order_are_refused_when_listed() {
         let layer = Arc::new(Layer::open(built.id, built.bytes).unwrap());
         let stack = Stack::new(vec![layer]).unwrap();
         assert!(stack.list(Ino::ROOT, 0, |_, _, _| Ok(true)).is_err());
-        // A listing that continues after the first entry detects it, too.
+        // Continuing a listing after the first entry also detects it.
         assert!(stack.list(Ino::ROOT, 1, |_, _, _| Ok(true)).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Comparing stacks against comparing the maps of all their entries.
+//! The comparison of stacks must agree with a comparison of flat maps of their entries.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::layer::Layer;
 use crate::remote::FileRemote;
 use crate::stack::{EntryChange, Stack, StackWalk, compare_stacks};
 
-/// Every entry's kind and owner. The root counts like any other.
+/// The kind and owner of every entry, including the root.
 fn listed(stack: &Stack) -> BTreeMap<Vec<u8>, (u32, u32)> {
     StackWalk::new(stack)
         .map(|entry| entry.unwrap())
@@ -20,7 +20,7 @@ fn listed(stack: &Stack) -> BTreeMap<Vec<u8>, (u32, u32)> {
 }
 
 fn differences(before: &Stack, after: &Stack) -> Vec<(Vec<u8>, EntryChange)> {
-    // Trees without files need no chunk's name, so nothing is asked of the remote.
+    // Trees without files need no chunk hashes, so the comparison makes no remote requests.
     let remote: crate::remote::DynRemote = Arc::new(FileRemote::new("/nowhere"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -85,7 +85,7 @@ proptest! {
         let stack = |own: Vec<Arc<Layer>>| {
             Stack::new([layers(1, &shared), own].concat()).unwrap()
         };
-        // Both sides number their layers in the same way, so that some of them are equal.
+        // Both sides number their layers the same way, so that some layers are equal.
         let (before, after) = (stack(layers(10, &before)), stack(layers(10, &after)));
         let (found, expected) = (differences(&before, &after), expected(&before, &after));
         prop_assert_eq!(sorted(found), sorted(expected));

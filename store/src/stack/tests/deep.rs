@@ -1,4 +1,4 @@
-//! Directories nested more deeply than any path goes, on a small stack.
+//! Directories nested deeper than any path can express, on a small stack.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::stack::{Stack, StackWalk, compare_stacks, squash_layers};
 
 const DEPTH: usize = 20_000;
 
-/// Directories in directories, owned by `uid`.
+/// Nested directories, owned by `uid`.
 fn nested(uid: u32) -> Arc<Layer> {
     let meta = Meta {
         mode: mode::DIRECTORY | 0o755,
@@ -81,7 +81,7 @@ fn deep_trees_are_squashed_and_comparing_them_fails() {
     });
 }
 
-/// Each listing must not look the whole path up again from the root.
+/// A listing must not resolve the whole path from the root each time.
 #[test]
 fn every_directory_of_a_deep_stack_can_be_listed() {
     let other = {

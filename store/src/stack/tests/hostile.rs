@@ -1,5 +1,5 @@
-//! Layers with impossible records: every hash is right, the numbers are not. Readers may refuse
-//! them or show nonsense, but neither panic, nor loop, nor name anything outside of the tree.
+//! Layers with invalid records but correct hashes. Readers may reject them or show nonsense, but
+//! must not panic, loop, or access anything outside of the tree.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::layer::{
 use crate::pack::PackRef;
 use crate::stack::{Ino, Stack, StackWalk, squash_layers};
 
-/// A walk that takes more steps than this has lost its way.
+/// A walk with more steps than this counts as an endless loop.
 const STEPS: usize = 10_000;
 
-/// A layer with some of everything.
+/// A layer with every kind of entry.
 fn honest() -> Arc<Layer> {
     let pack = PackRef {
         id: PackId([7; 16]),
@@ -110,7 +110,7 @@ fn honest() -> Arc<Layer> {
     open(builder.finish().unwrap())
 }
 
-/// Four bytes of a table set to something.
+/// Overwrites four bytes of a table.
 #[derive(Debug, Clone)]
 struct Tamper {
     section: usize,
@@ -160,7 +160,7 @@ fn apply(layer: &Layer, tampers: &[Tamper]) -> Arc<Layer> {
     Arc::new(Layer::open(built.id, built.bytes).unwrap())
 }
 
-/// Uses a stack in every way there is.
+/// Uses a stack in every supported way.
 fn explore(layers: Vec<Arc<Layer>>) {
     let Ok(stack) = Stack::new(layers.clone()) else {
         return;
@@ -256,7 +256,7 @@ fn a_root_is_a_directory() {
     assert!(squash_layers(&[layer], true).is_err());
 }
 
-/// Two ways into each of thirty levels would be a thousand million paths.
+/// Two parents for each of thirty nested directories would give 2^30 paths.
 #[test]
 fn a_directory_has_one_place() {
     let directory = Meta {

@@ -1,4 +1,4 @@
-//! Stacks against the simplest thing that could be right: maps laid over each other.
+//! Stacks must behave like a simple model: maps laid over each other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) fn entries() -> impl Strategy<Value = Entries> {
     btree_map(NAMES, spec, 0..5)
 }
 
-/// A tree, with marks for the layer of each entry.
+/// A tree that records the layer of each entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Model {
     Link {
@@ -119,7 +119,7 @@ pub(super) fn build(number: usize, entries: &Entries) -> Arc<Layer> {
     open(builder.finish().unwrap())
 }
 
-/// Reads a whole stack, and checks that listing in pieces and looking up give the same.
+/// Reads a whole stack, and checks that partial listings and lookups agree.
 fn read(stack: &Stack, directory: Ino) -> BTreeMap<u8, Model> {
     let mut listed = BTreeMap::new();
     let mut numbers = Vec::new();
@@ -198,7 +198,7 @@ proptest! {
         prop_assert_eq!(bottom.summary.whiteouts, 0);
     }
 
-    /// A process that gets a number before it has listed anything finds the same directory.
+    /// A process that gets an inode number before it lists anything must find the same directory.
     #[test]
     fn any_directory_can_be_entered_first(specs in vec(entries(), 1..6)) {
         let layers: Vec<_> = specs.iter().enumerate().map(|(n, spec)| build(n, spec)).collect();

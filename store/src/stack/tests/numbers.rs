@@ -15,7 +15,7 @@ fn directory() -> Meta {
     }
 }
 
-/// A layer whose root has a pipe with these names: one inode.
+/// A layer whose root has one pipe with these names, which share an inode.
 fn linked(names: &[&str]) -> Arc<crate::layer::Layer> {
     let pipe = Meta {
         mode: mode::FIFO | 0o644,

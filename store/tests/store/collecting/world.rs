@@ -1,4 +1,4 @@
-//! A repository with jobs and collectors at work, each stopped between any two of its steps.
+//! A repository with jobs and collectors, each of which can pause between any two steps.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use cachefs_tests::tree::TreeSpec;
 
 use super::super::workbench::Workbench;
 
-/// Some time in 2027, in microseconds.
+/// A time in 2027, in microseconds.
 pub(super) const START: u64 = 1_800_000_000_000_000;
 pub(super) const MINUTE: u64 = 60_000_000;
 
@@ -27,26 +27,26 @@ pub(super) fn name(scope: &str, key: &str) -> RefName {
     RefName::new(Scope::new(scope).unwrap(), Key::new(key).unwrap())
 }
 
-/// A repository with jobs and collectors at work, each stopped between any two of its steps.
+/// A repository with jobs and collectors, each of which can pause between any two steps.
 pub(super) struct World {
     pub(super) bench: Workbench,
-    /// The savers' machine, whose clock is ours.
+    /// The machine of the savers, on the simulated clock.
     session: Session,
     clock: Arc<AtomicU64>,
     pub(super) trees: Vec<PathBuf>,
     pub(super) now: u64,
     pub(super) jobs: Vec<Job>,
-    /// The state of a collector: its findings, its plan, and the time of its scan.
+    /// The inventory and plan of a collector, and the time of its scan.
     pub(super) collector: Option<(Inventory, GcPlan, u64)>,
-    /// Stacks that were restored and are mounted somewhere, with the time.
+    /// Restored stacks that are still mounted, with the time of the restore.
     pub(super) mounts: Vec<(Vec<LayerInfo>, u64)>,
 }
 
-/// A save under way.
+/// A save in progress.
 pub(super) struct Job {
     save: SaveJob,
     tree: usize,
-    /// The stack that the path was restored from, and when, if it was.
+    /// The stack that the path was restored from, if any, and the time of the restore.
     mount: Option<(Vec<LayerInfo>, u64)>,
     stored: Option<StoredSave>,
 }
@@ -54,7 +54,7 @@ pub(super) struct Job {
 impl World {
     pub(super) fn new() -> Self {
         let bench = Workbench::new();
-        // Neighbours share files, so that saves build upon each other's packs.
+        // Neighbouring trees share files, so that saves reuse each other's packs.
         let trees = (0..4_u64).map(|number| {
             let dir = bench.directory(&format!("tree{number}"));
             let mut spec = TreeSpec::default();
@@ -93,7 +93,7 @@ impl World {
         self.set_clock();
         let request = SaveRequest {
             ignore_times: true,
-            // Sooner than usual, so that few steps come to it.
+            // Squash earlier than by default, so that few steps suffice.
             squash_depth: 1,
             ..SaveRequest::new(name("main", key))
         };
@@ -106,7 +106,7 @@ impl World {
         });
     }
 
-    /// Stores the packs and the layers of a job. It ends in vain when layers that it builds upon
+    /// Stores the packs and the layers of a job. The job is dropped if layers that it builds upon
     /// are gone.
     pub(super) fn store(&mut self, number: usize) {
         self.set_clock();
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    /// Publishes a job's record, or has it end in vain.
+    /// Publishes the record of a job, or drops the job.
     pub(super) fn publish(&mut self, number: usize) {
         self.set_clock();
         let job = self.jobs.remove(number);
@@ -207,13 +207,13 @@ impl World {
         Some(Stack::new(opened).unwrap())
     }
 
-    /// The objects below a folder of the remote.
+    /// Counts the objects in a folder of the remote.
     pub(super) fn count(&self, folder: &str) -> usize {
         let listed = self.bench.runtime.block_on(self.bench.remote.list(folder));
         listed.unwrap().len()
     }
 
-    /// Whatever a key names is there.
+    /// Asserts that every object that a key references exists.
     pub(super) fn assert_whole(&self) {
         let inventory = self.run(Inventory::take(&self.bench.remote, &Silent));
         for record in inventory.saves.values().flatten() {

@@ -1,4 +1,4 @@
-//! The answers of the registry.
+//! The responses of the registry.
 
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE};
 use hyper::{Response, StatusCode};
@@ -7,10 +7,10 @@ use super::error::RegistryError;
 use super::names::{ContentDigest, RepositoryName};
 use crate::integrations::serve::content::{AnswerBody, full_body};
 
-/// The header with the digest of the content that an answer has, or names.
+/// The header with the digest of the response's content, or of the content that it names.
 pub(super) const CONTENT_DIGEST: &str = "docker-content-digest";
 
-/// An answer, or the error that becomes one.
+/// A response, or an error that is converted to one.
 pub(super) type RegistryResult = Result<Response<AnswerBody>, RegistryError>;
 
 pub(super) fn blob_location(name: &RepositoryName, digest: &ContentDigest) -> String {
@@ -45,7 +45,7 @@ pub(super) fn created_answer(location: &str, digest: &ContentDigest) -> Registry
     Ok(response)
 }
 
-/// The answer about an upload under way. `Range` has the last byte, so an empty upload has `0-0`.
+/// The response for an upload in progress. `Range` has the last byte, so an empty upload has `0-0`.
 pub(super) fn upload_answer(
     status: StatusCode,
     name: &RepositoryName,

@@ -25,7 +25,7 @@ pub(super) fn tags_name(repository: &RepositoryName) -> String {
     format!("repositories/{repository}/_tags")
 }
 
-/// The name of a manifest's entry in the list of those that refer to `subject`.
+/// The name of a manifest's entry in the list of referrers of `subject`.
 pub(super) fn referrer_name(
     repository: &RepositoryName,
     subject: &ContentDigest,

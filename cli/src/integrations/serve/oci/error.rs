@@ -9,10 +9,10 @@ use serde_json::json;
 use super::names::RouteError;
 use crate::integrations::serve::content::{AnswerBody, full_body};
 
-/// Seconds after which a client may repeat a request that failed because of the remote.
+/// Seconds until a client may retry a request that failed because of the remote.
 const RETRY_SECONDS: u64 = 5;
 
-/// An error with its code, as the specification lists them.
+/// An error with its code from the specification.
 #[derive(Debug)]
 pub(super) struct RegistryError {
     status: StatusCode,
@@ -60,12 +60,12 @@ impl RegistryError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message)
     }
 
-    /// Whether it says that something does not exist.
+    /// Whether the error is that something does not exist.
     pub(super) fn is_unknown(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
     }
 
-    /// The answer.
+    /// Converts the error to a response.
     pub(super) fn into_response(self) -> Response<AnswerBody> {
         let body = json!({ "errors": [{ "code": self.code, "message": self.message }] });
         let mut response = Response::new(full_body(body.to_string()));

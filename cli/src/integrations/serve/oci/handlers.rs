@@ -1,4 +1,4 @@
-//! Requests and their answers.
+//! Handlers of requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,11 +27,11 @@ use super::requests::{continues_at, header_text, parse_digest, parse_query, read
 use super::uploads::BlobUpload;
 use crate::integrations::serve::content::AnswerBody;
 
-/// Most tags of one answer; clients follow the `Link` header to the next ones.
+/// Maximum number of tags in a response; clients follow the `Link` header for the rest.
 const MAX_TAGS: usize = 10_000;
 
 impl Registry {
-    /// Answers a request. Every failure becomes an answer with the error codes of the protocol.
+    /// Handles a request. Converts every failure to a response with the protocol's error codes.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = match RegistryRoute::parse(&path) {
@@ -144,7 +144,7 @@ impl Registry {
         Ok(response)
     }
 
-    /// Whether the namespace has a blob. An upload of it need not send any bytes then.
+    /// Whether the namespace has a blob, so that an upload need not send it.
     async fn has_blob(&self, digest: &ContentDigest) -> Result<bool, RegistryError> {
         Ok(self.namespace.find(&blob_name(digest)).await?.is_some())
     }
@@ -172,7 +172,7 @@ impl Registry {
         upload_answer(StatusCode::ACCEPTED, name, &id, 0)
     }
 
-    /// Adds the body of a request to an upload, which stays for more requests whatever happens.
+    /// Adds the body of a request to an upload. The upload stays open, even if this fails.
     async fn add_to_upload(
         &self,
         name: &RepositoryName,

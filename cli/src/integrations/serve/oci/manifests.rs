@@ -1,7 +1,7 @@
-//! Manifests: their references, and how they are stored.
+//! Manifests: their references, and how we store them.
 //!
-//! The bytes of a manifest are a blob. Each repository that has it keeps a [`ManifestEntry`] under
-//! its digest, and one under every tag.
+//! The bytes of a manifest are a blob. Each repository with the manifest has a [`ManifestEntry`]
+//! under its digest, and one under every tag.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,21 @@ use super::names::ContentDigest;
 
 /// The content type of lists of manifests.
 pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-/// Largest manifest. The specification asks registries to accept at least 4 MiB.
+/// Maximum size of a manifest. The specification asks registries to accept at least 4 MiB.
 pub(super) const MAX_MANIFEST: u64 = 4 << 20;
-/// Most annotations that are kept for the list of referrers, in bytes of JSON.
+/// Maximum size of the annotations in the list of referrers, in bytes of JSON.
 const MAX_ANNOTATIONS: usize = 64 << 10;
 
 /// A reference in a manifest.
 #[derive(Debug, Deserialize)]
 struct ReferredContent {
     digest: String,
-    /// Content that is elsewhere, such as layers that may not be redistributed.
+    /// Locations of content stored elsewhere, such as layers that may not be redistributed.
     #[serde(default)]
     urls: Vec<String>,
 }
 
-/// The members of image manifests and indexes that a registry looks at.
+/// The members of image manifests and indexes that a registry reads.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ManifestDocument {
@@ -54,14 +54,14 @@ struct ManifestConfig {
     content: ReferredContent,
 }
 
-/// A manifest that was checked.
+/// A validated manifest.
 #[derive(Debug)]
 pub(super) struct ParsedManifest {
-    /// The entry that a repository keeps.
+    /// The entry to store in the repository.
     pub(super) entry: ManifestEntry,
-    /// The content that must exist before the manifest may.
+    /// The content that must exist before the manifest.
     pub(super) needs: Vec<ContentDigest>,
-    /// The manifest that it is attached to, which need not exist.
+    /// The manifest that this one refers to as its subject; it need not exist.
     pub(super) subject: Option<ContentDigest>,
 }
 
@@ -95,7 +95,7 @@ impl ManifestEntry {
         ContentDigest::parse(&self.digest)
     }
 
-    /// The entry of a tag, without the members that only the list of referrers has.
+    /// The entry for a tag, without the fields that only the list of referrers needs.
     pub(super) fn for_tag(&self) -> Self {
         Self {
             artifact_type: None,
@@ -104,7 +104,7 @@ impl ManifestEntry {
         }
     }
 
-    /// The entry that marks it as deleted.
+    /// The entry that marks the manifest as deleted.
     pub(super) fn deleted(self) -> Self {
         Self {
             annotations: BTreeMap::new(),
@@ -120,7 +120,7 @@ impl ManifestEntry {
     }
 }
 
-/// Checks a manifest of a content type.
+/// Parses and validates a manifest.
 pub(super) fn parse_manifest(
     bytes: &[u8],
     content_type: Option<&str>,

@@ -1,8 +1,8 @@
 //! The registry protocol of the Open Container Initiative (distribution-spec 1.1), in a namespace.
 //!
-//! `docs/format/namespace.md` has the names under which blobs, manifests and tags are kept. Blobs
-//! are shared by all repositories of a namespace. A blob is acknowledged once it is in the spool
-//! and synced; a manifest or a tag, only when it and everything it refers to are in the remote.
+//! `docs/format/namespace.md` defines the names of blobs, manifests and tags. All repositories of a
+//! namespace share their blobs. A blob is acknowledged once it is in the spool and synced; a
+//! manifest or a tag, only once it and everything it refers to are in the remote.
 
 mod answers;
 mod entry_names;

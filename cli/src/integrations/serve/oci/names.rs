@@ -1,4 +1,5 @@
-//! Names of the distribution protocol: repositories, digests, tags, and the routes made of them.
+//! Names of the distribution protocol: repositories, digests, tags, and the routes that contain
+//! them.
 
 use std::fmt;
 
@@ -104,7 +105,8 @@ impl ContentDigest {
         format!("{}/{}", self.algorithm.name(), self.hex)
     }
 
-    /// The same with a directory for the first byte, for directories of many entries.
+    /// Like [`ContentDigest::path`], but with a directory for the first byte, for large
+    /// directories.
     pub(super) fn sharded_path(&self) -> String {
         format!("{}/{}/{}", self.algorithm.name(), &self.hex[..2], self.hex)
     }
@@ -122,7 +124,7 @@ impl fmt::Display for ContentDigest {
     }
 }
 
-/// A digest under way.
+/// A digest in progress.
 #[derive(Clone)]
 pub(super) enum ContentHasher {
     Sha256(Sha256),
@@ -154,7 +156,7 @@ impl ContentHasher {
     }
 }
 
-/// How a request names a manifest.
+/// A reference to a manifest: its tag or its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ManifestReference {
     Tag(String),
@@ -211,7 +213,7 @@ pub(super) enum RegistryRoute {
     Referrers(RepositoryName, ContentDigest),
 }
 
-/// Why a path is not a route.
+/// The reason why a path is not a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RouteError {
     /// The protocol has no such path.
@@ -225,8 +227,8 @@ pub(super) enum RouteError {
 }
 
 impl RegistryRoute {
-    /// Parses the path of a request. Repository names may contain any of the keywords, so paths are
-    /// read from their end.
+    /// Parses the path of a request. Repository names may contain any of the keywords, so we parse
+    /// paths from the end.
     pub(super) fn parse(path: &str) -> Result<Self, RouteError> {
         let path = path.strip_prefix("/v2").ok_or(RouteError::Unknown)?;
         if path.is_empty() || path == "/" {

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-/// The part of a resource that a request asks for.
+/// The requested part of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RequestedRange {
-    /// All of it: there is no header, or one that may be ignored, such as several ranges.
+    /// All of it: there is no header, or one that we may ignore, such as several ranges.
     All,
     /// These bytes.
     Part(Range<u64>),

@@ -1,4 +1,4 @@
-//! Reading the manifests, tags and referrers of repositories.
+//! Reads the manifests, tags and referrers of repositories.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use super::manifests::{INDEX_TYPE, MAX_MANIFEST, ManifestEntry};
 use super::names::{ContentDigest, ManifestReference, RepositoryName, is_tag};
 use super::registry::Registry;
 
-/// Largest entry of a manifest or a tag: a descriptor with annotations.
+/// Maximum size of an entry of a manifest or a tag: a descriptor with annotations.
 const MAX_ENTRY: u64 = 256 << 10;
 
 impl Registry {
@@ -29,7 +29,7 @@ impl Registry {
                 entry.digest().ok_or_else(unknown)?
             }
         };
-        // A deleted manifest is gone under its tags, too.
+        // A deleted manifest is also gone under its tags.
         let entry = self.read_entry(&manifest_name(name, &digest)).await?;
         Ok((entry.ok_or_else(unknown)?, digest))
     }

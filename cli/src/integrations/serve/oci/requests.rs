@@ -1,4 +1,4 @@
-//! Reading requests.
+//! Parses requests.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::error::RegistryError;
 use super::manifests::MAX_MANIFEST;
 use super::names::ContentDigest;
 
-/// Whether a request continues an upload where it is: it says so, or does not say where it begins.
+/// Whether a request continues an upload at `size`: it names this offset, or none.
 pub(super) fn continues_at(headers: &HeaderMap, size: u64) -> bool {
     let Some(range) = header_text(headers, CONTENT_RANGE.as_str()) else {
         return true;

@@ -15,18 +15,18 @@ use super::error::RegistryError;
 use super::names::{ContentDigest, ContentHasher, DigestAlgorithm, RepositoryName};
 use crate::integrations::serve::spool::SpooledUpload;
 
-/// An upload that no request has added to for this long is discarded.
+/// Idle time after which an upload is discarded.
 const IDLE: Duration = Duration::from_secs(3600);
-/// Most uploads under way. Each has an open file.
+/// Maximum number of uploads in progress. Each has an open file.
 const MAX_UPLOADS: usize = 1024;
-/// Blocks of a request that wait to be written.
+/// Number of blocks of a request that wait to be written.
 const BLOCKS_AHEAD: usize = 16;
 
 /// Content that is being received.
 pub(super) struct BlobUpload {
     spooled: SpooledUpload,
     size: u64,
-    /// The digest so far. Nearly all digests are SHA-256; another one is computed from the file.
+    /// The digest so far. Nearly all digests are SHA-256; for another one, we read the file again.
     hasher: ContentHasher,
 }
 
@@ -44,7 +44,7 @@ impl BlobUpload {
         self.size
     }
 
-    /// Adds the body of a request. If it breaks off, the bytes that arrived stay.
+    /// Adds the body of a request. If it breaks off, the bytes that arrived are kept.
     pub(super) async fn receive(self, mut body: Incoming) -> (Self, Result<(), RegistryError>) {
         let (sender, blocks) = mpsc::channel(BLOCKS_AHEAD);
         let writer = tokio::task::spawn_blocking(move || self.write_blocks(blocks));
@@ -55,7 +55,7 @@ impl BlobUpload {
                     if let Ok(block) = frame.into_data()
                         && sender.send(block).await.is_err()
                     {
-                        // The writer has failed and says why.
+                        // The writer failed, and its result has the error.
                         break;
                     }
                 }
@@ -69,7 +69,7 @@ impl BlobUpload {
         drop(sender);
         match writer.await {
             Ok((upload, written)) => (upload, written.and(outcome)),
-            // Only a panic of the writer ends here.
+            // The writer panicked.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -81,7 +81,7 @@ impl BlobUpload {
         while let Some(block) = blocks.blocking_recv() {
             if let Err(error) = self.spooled.file().write_all(&block) {
                 let error = cachefs::Error::io("write", self.spooled.path())(error);
-                // A part of the block may be in the file, so this upload cannot go on.
+                // The file may contain part of the block, so this upload cannot continue.
                 return (self, Err(error.into()));
             }
             self.hasher.update(&block);
@@ -90,7 +90,7 @@ impl BlobUpload {
         (self, Ok(()))
     }
 
-    /// The file, if the content has the digest.
+    /// Returns the file if the content has the digest.
     pub(super) fn finish(mut self, digest: &ContentDigest) -> Result<SpooledUpload, RegistryError> {
         let found = match digest.algorithm() {
             DigestAlgorithm::Sha256 => self.hasher.finish(),
@@ -118,8 +118,8 @@ fn hash_file(file: &mut File, algorithm: DigestAlgorithm) -> std::io::Result<Con
     }
 }
 
-/// The uploads under way, by repository and identifier. An upload is taken out while a request adds
-/// to it, so two requests cannot write to it at once.
+/// The uploads in progress, by repository and identifier. A request takes the upload out while it
+/// adds to it, so two requests cannot write to it at once.
 #[derive(Default)]
 pub(super) struct UploadTable {
     uploads: Mutex<HashMap<(RepositoryName, String), IdleUpload>>,
@@ -131,7 +131,7 @@ struct IdleUpload {
 }
 
 impl UploadTable {
-    /// Adds a new upload. Returns its identifier, which nobody can guess.
+    /// Adds a new upload. Returns its identifier, which is unguessable.
     pub(super) fn begin(
         &self,
         repository: &RepositoryName,
@@ -153,7 +153,7 @@ impl UploadTable {
         Ok(id)
     }
 
-    /// Takes an upload out, to add to it or to end it.
+    /// Takes an upload out, to add to it or to finish it.
     pub(super) fn take(
         &self,
         repository: &RepositoryName,
@@ -165,7 +165,7 @@ impl UploadTable {
             .ok_or_else(RegistryError::upload_unknown)
     }
 
-    /// Puts an upload back that more requests may add to.
+    /// Returns an upload to the table, for more requests.
     pub(super) fn put_back(&self, repository: &RepositoryName, id: &str, upload: BlobUpload) {
         let since = Instant::now();
         let key = (repository.clone(), id.to_owned());

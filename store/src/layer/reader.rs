@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::frame::ChunkLocation;
 use crate::id::{LayerId, TrailerHash};
 
-/// In a [`PackRec`]: the hash of the trailer is not known.
+/// In a [`PackRec`](crate::layer::record::PackRec): the hash of the trailer is not known.
 const UNKNOWN: TrailerHash = TrailerHash([0; 32]);
 
 /// Link targets are no longer, as for the kernel.
